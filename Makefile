@@ -1,0 +1,54 @@
+# A thin door: every target is one command that works without make as well.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help up setup test test-slow faults check lint types imports bench clean
+
+help:            ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+up: setup        ## set up, then start everything on this machine
+	@exec $(BIN)/workstation up
+
+setup: $(VENV)/.installed $(VENV)/.browser  ## set up .venv (runtime) and the browser
+
+test: setup $(VENV)/.dev  ## set up, then run the tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not faults"
+
+test-slow: setup $(VENV)/.dev  ## the long tests
+	$(BIN)/python -m pytest -m "slow" --timeout 600
+
+faults: setup $(VENV)/.dev  ## the short fault suite: kills and freezes real processes
+	$(BIN)/python -m pytest -m "faults" --timeout 300
+
+check: setup $(VENV)/.dev  ## lint, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup $(VENV)/.dev  ## benchmarks against the peers, into benchmarks/results
+	$(BIN)/python -m benchmarks
+
+clean:           ## remove what set-up made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python requirements/runtime.txt pyproject.toml sdk/pyproject.toml
+	@echo "setting up $(VENV) (about a minute the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --compile --require-hashes -r requirements/runtime.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e ./sdk -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed requirements/dev.txt
+	@echo "adding the development tools"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --compile --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# The browser is Debian's or Playwright's own; without one the browser agent says so and reads static pages only.
+$(VENV)/.browser: $(VENV)/.installed
+	@scripts/install-browser $(BIN)/python
+	@touch $@

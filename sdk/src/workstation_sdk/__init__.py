@@ -1,0 +1,1 @@
+"""The public SDK: write an Agent, or be a Client."""

@@ -1,0 +1,1 @@
+"""An orchestrator for a fleet of AI agents and MCP servers."""

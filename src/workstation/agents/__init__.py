@@ -1,0 +1,1 @@
+"""Built-in agents, one file each, written on the public SDK alone."""

@@ -1,0 +1,1 @@
+"""Frozen values, state machines as tables, pure decisions."""

@@ -1,0 +1,1 @@
+"""What happens by itself: loops of bounded, repeatable steps."""

@@ -1,0 +1,1 @@
+"""Composition: settings, embedded PostgreSQL, wiring and the life of the process."""

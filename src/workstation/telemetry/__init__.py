@@ -1,0 +1,1 @@
+"""Logs and measures behind one span()."""
