@@ -21,6 +21,10 @@ create table agent_registry (
     region text,
     max_concurrency integer,                          -- tasks at once for each instance; null: MAX_CONCURRENT_TASKS
     task_types jsonb,                                 -- {type: JSON Schema or null}; null: not declared
+    runtime text generated always as (
+        case when spec ? 'builtin' or spec ? 'command' then 'process'
+             when spec is not null or container_name is not null then 'docker'
+             else 'external' end) stored,
     built_in boolean not null default false,
     reported_health text,                             -- the last word an agent or reporter said
     health_metadata jsonb,
@@ -96,6 +100,7 @@ create table nodes (
 create table agent_launches (
     id uuid primary key,
     agent_id bigint not null references agent_registry (id),
+    replica integer not null default 0,
     node_id uuid,
     driver text not null,
     handle jsonb,
@@ -109,7 +114,7 @@ create table agent_launches (
     constraint launch_status_is_known check (status in ('starting', 'running', 'stopping', 'ended')),
     constraint ended_launch_has_its_time check ((status = 'ended') = (ended_at is not null))
 );
-create index agent_launches_open on agent_launches (agent_id) where status <> 'ended';
+create unique index one_open_launch_for_each_replica on agent_launches (agent_id, replica) where status <> 'ended';
 create index agent_launches_by_agent on agent_launches (agent_id, started_at desc);
 
 -- One running copy of an agent; leases belong to it. Its id is made anew at every process start.
