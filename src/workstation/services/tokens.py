@@ -93,9 +93,7 @@ async def list_tokens(
         return await tokens.list_tokens(connection, before, ended=ended, limit=limit)
 
 
-async def list_revoked(
-    database: Database, since: datetime | None
-) -> tuple[frozenset[UUID], datetime | None]:
+async def list_revoked(database: Database, since: datetime | None) -> tuple[frozenset[UUID], datetime | None]:
     """Unexpired tokens revoked since an instant of the database (None: ever), and the instant of this answer."""
     async with database.session() as connection:
         return await tokens.list_revoked(connection, since)

@@ -1,1 +1,1 @@
-"""One file of routes for each noun."""
+"""REST and the agent gateway: the table of routes, one file for each noun."""

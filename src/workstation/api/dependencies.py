@@ -1,0 +1,52 @@
+"""What the API is built on, given to it once by whoever composes the process."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from workstation.api.keys import KeySource
+from workstation.api.limits import Limits
+from workstation.api.revocations import Revocations
+from workstation.services.audit import AuditTrail
+from workstation.services.signing import SigningKey
+from workstation.store.database import Database
+from workstation.telemetry import clock
+
+MAX_PAYLOAD_BYTES: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """Values the environment decides. allowed_origins is the list of ALLOWED_ORIGINS, `*` for any."""
+
+    allowed_origins: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    max_payload_bytes: int = MAX_PAYLOAD_BYTES
+    identity_provider: KeySource | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """This machine's clocks: monotonic for limits, wall for the expiry of tokens. Tests bring their own."""
+
+    monotonic: Callable[[], float] = clock.monotonic
+    wall: Callable[[], float] = clock.wall
+
+
+async def _nothing_missing() -> tuple[str, ...]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """Everything a handler may use. missing() tells what is not ready yet, one sentence each; empty when all is."""
+
+    database: Database
+    key: SigningKey
+    revocations: Revocations
+    audit: AuditTrail
+    settings: ApiSettings = field(default_factory=ApiSettings)
+    clock: Clock = field(default_factory=Clock)
+    missing: Callable[[], Awaitable[tuple[str, ...]]] = _nothing_missing

@@ -1,0 +1,14 @@
+"""Every route there is. A new noun is one file and one line here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from workstation.api.routes import audit, events, system, tokens
+
+ROUTES: Final = (
+    *tokens.ROUTES,
+    *audit.ROUTES,
+    *events.ROUTES,
+    *system.ROUTES,
+)
