@@ -38,10 +38,11 @@ class Taker:
 
 @dataclass(slots=True)
 class Assignment:
-    """Who gets what, and the lanes that still had tasks nobody could take now."""
+    """Who gets what. Lanes that had more: starved of credit, or blocked for those who have credit left."""
 
     given: list[tuple[Head, Taker]] = field(default_factory=list)
-    left_over: set[str] = field(default_factory=set)
+    starved: set[str] = field(default_factory=set)
+    blocked: set[str] = field(default_factory=set)
 
 
 def assign(heads: Iterable[Head], takers: Sequence[Taker]) -> Assignment:
@@ -59,7 +60,8 @@ def assign(heads: Iterable[Head], takers: Sequence[Taker]) -> Assignment:
         candidates = by_lane.get(head.lane, ())
         chosen = candidates[0] if len(candidates) == 1 else _best(head, candidates)
         if chosen is None or not _may_take(chosen, head):
-            result.left_over.add(head.lane)
+            has_credit = any(taker.credit > 0 for taker in candidates)
+            (result.blocked if has_credit else result.starved).add(head.lane)
             continue
         chosen.credit -= 1
         chosen.held += 1

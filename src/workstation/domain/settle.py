@@ -76,9 +76,7 @@ def _lost(held: Held, report: Report) -> Settlement:
         type="poison",
         retryable=False,
     )
-    return Settlement(
-        TaskStatus.FAILED, timedelta(), held.retry_count, losses, held.release_count, True, poison
-    )
+    return Settlement(TaskStatus.FAILED, timedelta(), held.retry_count, losses, held.release_count, True, poison)
 
 
 def _failed(held: Held, error: TaskError, jitter: float) -> Settlement:

@@ -55,9 +55,7 @@ async def migrate(database: Database) -> list[Migration]:
             known = await connection.fetchval(_SQL["checksum_of"], migration.number)
             if known is None:
                 await connection.execute(migration.text, timeout=300)
-                await connection.execute(
-                    _SQL["remember"], migration.number, migration.name, migration.checksum
-                )
+                await connection.execute(_SQL["remember"], migration.number, migration.name, migration.checksum)
                 applied.append(migration)
     return applied
 

@@ -20,13 +20,17 @@ _SQL = load("tasks")
 
 @dataclass(frozen=True, slots=True)
 class Inserted:
-    """What became of one NewTask: inserted is false when its idempotency key was there already."""
+    """What became of one NewTask: inserted is false when its idempotency key was there already.
+
+    wait_seconds is how long until it is due; None when it is due now.
+    """
 
     task_id: int
     known_agent: bool
     inserted: bool
     instance_id: UUID | None
     deadline_at: datetime | None
+    wait_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +42,12 @@ class Taker:
 
 
 async def submit(
-    connection: Connection, tasks: Sequence[NewTask], takers: Sequence[Taker | None]
+    connection: Connection, tasks: Sequence[NewTask], takers: Sequence[Taker | None], units: Sequence[int]
 ) -> list[Inserted]:
-    """Insert tasks, each with the session that takes it at once or None; answers in the same order."""
+    """Insert tasks, each with the session that takes it at once or None; answers in the same order.
+
+    units numbers the request each task came with: all tasks of one request are inserted or none.
+    """
     rows = await connection.fetch(
         _SQL["submit"],
         [task.agent_id for task in tasks],
@@ -57,6 +64,7 @@ async def submit(
         [task.request_hash for task in tasks],
         [taker.instance_id if taker else None for taker in takers],
         [taker.agent_id if taker else None for taker in takers],
+        units,
     )
     answers: list[Inserted | None] = [None] * len(tasks)
     for ord_, *columns in rows:
@@ -68,9 +76,7 @@ async def find_by_idempotency_key(
     connection: Connection, keys: Sequence[tuple[str, str]]
 ) -> list[tuple[int, bytes] | None]:
     """The task and request hash kept under each (creator, key), or None."""
-    rows = await connection.fetch(
-        _SQL["find_by_idempotency_key"], [key[0] for key in keys], [key[1] for key in keys]
-    )
+    rows = await connection.fetch(_SQL["find_by_idempotency_key"], [key[0] for key in keys], [key[1] for key in keys])
     found: list[tuple[int, bytes] | None] = [None] * len(keys)
     for row in rows:
         found[row["ord"] - 1] = (row["id"], row["request_hash"])
@@ -161,13 +167,14 @@ async def lock_held(connection: Connection, reports: Sequence[Report]) -> dict[t
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What was written for one attempt."""
+    """What was written for one attempt. wait_seconds is how long until the task may be claimed again."""
 
     task_id: int
     attempt: int
     status: str
     run_at: datetime
     lane: str
+    wait_seconds: float
 
 
 async def settle(
@@ -195,18 +202,14 @@ async def settle(
 def _error_json(error: TaskError | None, attempt: int) -> str | None:
     if error is None:
         return None
-    return json.dumps(
-        {"type": error.type, "message": error.message, "attempt": attempt, "retryable": error.retryable}
-    )
+    return json.dumps({"type": error.type, "message": error.message, "attempt": attempt, "retryable": error.retryable})
 
 
 async def find_attempts(
     connection: Connection, attempts: Sequence[tuple[int, int]]
 ) -> list[tuple[str | None, UUID, str, datetime] | None]:
-    """For each (task, attempt): its outcome, its instance, and the task's present status and run_at; None if unknown."""
-    rows = await connection.fetch(
-        _SQL["find_attempts"], [pair[0] for pair in attempts], [pair[1] for pair in attempts]
-    )
+    """For each (task, attempt): outcome, instance, and the status and run_at of the task now; None if unknown."""
+    rows = await connection.fetch(_SQL["find_attempts"], [pair[0] for pair in attempts], [pair[1] for pair in attempts])
     found: list[tuple[str | None, UUID, str, datetime] | None] = [None] * len(attempts)
     for row in rows:
         found[row["ord"] - 1] = (row["outcome"], row["instance_id"], row["status"], row["run_at"])
@@ -278,7 +281,7 @@ async def cancel(connection: Connection, task_id: int, actor: str) -> tuple[int,
 
 
 async def redrive(connection: Connection, task_id: int, actor: str) -> str | None:
-    """Put a failed task back in the queue with its counters at zero; the lane it is in, or None when it was not failed."""
+    """Queue a failed task again with its counters at zero: its lane, or None when it was not failed."""
     row = await connection.fetchrow(_SQL["redrive"], task_id, actor)
     return None if row is None else str(row["lane"])
 

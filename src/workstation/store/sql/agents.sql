@@ -164,3 +164,14 @@ from agent_registry where removed_at is null
 
 -- name: count_by_type
 select type, count(*) as n from agent_registry where removed_at is null group by type order by type
+
+-- name: say_hello
+update agent_registry r
+set status = 'running', status_reason = 'connected', next_start_at = null
+where r.id = $1 and r.status in ('starting', 'error') and r.desired_status = 'running' and r.runtime <> 'external'
+  and exists (select from agent_launches l where l.id = $2 and l.agent_id = r.id and l.status in ('starting', 'running'))
+returning id
+
+-- name: tell
+insert into events (type, subject, actor, data)
+values ($1, $2, $3, jsonb_build_object('agent_id', $4::bigint::text) || $5::jsonb)

@@ -5,13 +5,13 @@ with input as materialized (
     select nextval('agent_tasks_id_seq') as id, i.*
     from unnest(
         $1::bigint[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::int[], $8::timestamptz[],
-        $9::int[], $10::text[], $11::text[], $12::bytea[], $13::uuid[], $14::bigint[]
+        $9::int[], $10::text[], $11::text[], $12::bytea[], $13::uuid[], $14::bigint[], $15::int[]
     ) with ordinality as i (
         agent_id, capability, type, payload, priority, created_by, max_retries, run_at,
-        timeout_ms, region, idempotency_key, request_hash, instance_id, taker_id, ord
+        timeout_ms, region, idempotency_key, request_hash, instance_id, taker_id, unit, ord
     )
 ), routed as (
-    select i.*, a.id is not null as known,
+    select i.*, bool_and(a.id is not null or i.agent_id is null) over (partition by i.unit) as known,
            n.id is not null
            and agent_gate(a.removed_at, a.desired_status, a.status, a.health_status) is null as handed
     from input i
@@ -28,7 +28,7 @@ with input as materialized (
            case when handed then instance_id end, case when handed then now() end,
            case when handed then now() + timeout_ms * interval '1 millisecond' end, case when handed then 2 else 1 end
     from routed
-    where known or agent_id is null
+    where known
     on conflict (created_by, idempotency_key) where idempotency_key is not null do nothing
     returning id, agent_id, type, created_by, attempt, instance_id, deadline_at
 ), attempts as (
@@ -42,7 +42,8 @@ with input as materialized (
     select 'task.started', jsonb_agg(jsonb_build_array(id, 2, attempt, agent_id, type, created_by))
     from inserted where instance_id is not null having count(*) > 0
 )
-select r.ord, r.id, r.known or r.agent_id is null as known, t.id is not null as inserted, t.instance_id, t.deadline_at
+select r.ord, r.id, r.known, t.id is not null as inserted, t.instance_id, t.deadline_at,
+       greatest(extract(epoch from r.run_at - now()), 0)::float8 as wait_seconds
 from routed r left join inserted t on t.id = r.id
 
 -- name: find_by_idempotency_key
@@ -178,7 +179,8 @@ with settled as (
     from settled s left join ended e on e.task_id = s.id
     group by 1
 )
-select id, attempt, status, run_at, lane from settled
+select id, attempt, status, run_at, lane, greatest(extract(epoch from run_at - now()), 0)::float8 as wait_seconds
+from settled
 
 -- name: find_attempts
 select i.ord, a.outcome, a.instance_id, t.status, t.run_at
