@@ -100,8 +100,7 @@ class Lanes:
                 context = Context(attempt, self._port, self._resources)
                 work = handler.function(context, **arguments)
             result = await _drive(work, self._waits, attempt)
-        except (Exception, asyncio.CancelledError, SystemExit) as error:  # noqa: BLE001 - handlers raise
-        anything
+        except (Exception, asyncio.CancelledError, SystemExit) as error:  # noqa: BLE001 - it may be any
             _tell(attempt, error)
             return raised(attempt, error)
         return completed(attempt, result, context.usage)
