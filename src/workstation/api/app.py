@@ -83,9 +83,7 @@ class Application:
         extra: Headers = []
         lingers = False
         try:
-            reply = await self._answer(
-                scope["method"], scope["path"], scope["query_string"], call, receive, extra
-            )
+            reply = await self._answer(scope["method"], scope["path"], scope["query_string"], call, receive, extra)
         except ClientGone:
             return
         except Refusal as refusal:

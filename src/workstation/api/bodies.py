@@ -137,9 +137,7 @@ def _list_reader(type_: Any, items: BodyReader[msgspec.Struct]) -> Reader:
     def read(raw: msgspec.Raw) -> list[msgspec.Struct | None]:
         check.decode(raw)
         problems: list[FieldProblem] = []
-        found = [
-            items.collect(item, f"[{index}].", problems) for index, item in enumerate(_RAW_LIST.decode(raw))
-        ]
+        found = [items.collect(item, f"[{index}].", problems) for index, item in enumerate(_RAW_LIST.decode(raw))]
         if problems:
             raise _Nested(problems)
         return found

@@ -73,9 +73,7 @@ def status_of(refusal: Refusal) -> int:
 def body_of(refusal: Refusal) -> bytes:
     """The JSON body of a refusal."""
     details = [Problem(_text(problem.field), _text(problem.message)) for problem in refusal.details]
-    return _ENCODER.encode(
-        ErrorBody(error=_text(refusal.message), code=refusal.code, details=details or msgspec.UNSET)
-    )
+    return _ENCODER.encode(ErrorBody(error=_text(refusal.message), code=refusal.code, details=details or msgspec.UNSET))
 
 
 def _text(message: str) -> str:

@@ -49,9 +49,7 @@ def _check_escapes(text: bytes) -> int:
     """The number of colons written as escapes. Raises ValidationFailed for a NUL."""
     escapes = text.replace(b"\\\\", b"")
     if b"\\u0000" in escapes:
-        raise ValidationFailed(
-            "The body holds the character NUL (\\u0000), which cannot be stored; remove it."
-        )
+        raise ValidationFailed("The body holds the character NUL (\\u0000), which cannot be stored; remove it.")
     return escapes.count(b"\\u003a") + escapes.count(b"\\u003A")
 
 

@@ -126,9 +126,7 @@ def _operation(route: Route, schemas: Mapping[Any, Any]) -> dict[str, Any]:
         "operationId": route.handler.__name__,
         "tags": [route.tag],
         "summary": route.summary,
-        "description": " ".join(
-            part for part in (docstring, route.description, route.rule.describe()) if part
-        ),
+        "description": " ".join(part for part in (docstring, route.description, route.rule.describe()) if part),
         "parameters": _parameters(route),
         "responses": {**_successes(route, schemas), **_failures(route, schemas)},
     }
@@ -147,8 +145,7 @@ def _operation(route: Route, schemas: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": _path_schema(route, name)}
-        for name in route.parameters
+        {"name": name, "in": "path", "required": True, "schema": _path_schema(route, name)} for name in route.parameters
     ]
     if route.query is not None:
         ((_,), components) = msgspec.json.schema_components([route.query], ref_template=_REF)

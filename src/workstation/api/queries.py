@@ -55,9 +55,7 @@ def _pairs(query: bytes) -> list[tuple[str, str]]:
     if len(query) > _MAX_BYTES:
         raise ValidationFailed(f"The query string is longer than {_MAX_BYTES} bytes; shorten it.")
     try:
-        return parse_qsl(
-            query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS
-        )
+        return parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS)
     except ValueError as error:
         raise ValidationFailed(
             f"The query string is not percent-encoded UTF-8 with at most {_MAX_PARAMETERS} parameters."

@@ -44,25 +44,19 @@ async def issue(database: Database, key: SigningKey, wish: TokenWish, *, created
     subject = _checked_subject(wish)
     if not MIN_LIFETIME <= wish.lifetime <= MAX_LIFETIME:
         raise ValidationFailed("A token lives between one second and ten years; choose a lifetime within.")
-    new = tokens.NewToken(
-        uuid4(), subject, wish.role.value, wish.lifetime, wish.agent_id, wish.launch_id, created_by
-    )
+    new = tokens.NewToken(uuid4(), subject, wish.role.value, wish.lifetime, wish.agent_id, wish.launch_id, created_by)
     try:
         async with database.session() as connection:
             row = await tokens.issue(connection, new)
     except DataRefused as refused:
-        raise NotFound(
-            f"There is no agent {wish.agent_id}; `workstation agents list` shows them."
-        ) from refused
+        raise NotFound(f"There is no agent {wish.agent_id}; `workstation agents list` shows them.") from refused
     grant = Grant(row.id, row.subject, wish.role, row.created_at, row.expires_at, row.agent_id)
     return Issued(key.sign(grant), row)
 
 
 def _checked_subject(wish: TokenWish) -> str:
     if (wish.role is Role.AGENT) != (wish.agent_id is not None):
-        problem = FieldProblem(
-            "agentId", "is needed for role agent and has no place in a token of another role"
-        )
+        problem = FieldProblem("agentId", "is needed for role agent and has no place in a token of another role")
         raise ValidationFailed("A token of role agent names its agent, and no other token does.", (problem,))
     if wish.agent_id is not None:
         return f"{_RESERVED}{wish.agent_id}"

@@ -33,9 +33,7 @@ class EventRow:
     items: str | None
 
 
-async def list_events(
-    connection: Connection, after: Cursor, type_filter: str | None, limit: int
-) -> list[EventRow]:
+async def list_events(connection: Connection, after: Cursor, type_filter: str | None, limit: int) -> list[EventRow]:
     """Events after the cursor, oldest first. A filter that ends in a dot takes every type that begins so."""
     rows = await connection.fetch(_SQL["list_events"], str(after.tx), after.id, type_filter, limit)
     return [_event(row) for row in rows]

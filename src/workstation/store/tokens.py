@@ -74,9 +74,7 @@ async def list_tokens(
     return [TokenRow(*row) for row in rows]
 
 
-async def list_revoked(
-    connection: Connection, since: datetime | None
-) -> tuple[frozenset[UUID], datetime | None]:
+async def list_revoked(connection: Connection, since: datetime | None) -> tuple[frozenset[UUID], datetime | None]:
     """Unexpired tokens revoked since an instant of the database (None: ever), and the instant of this answer."""
     rows = await connection.fetch(_SQL["list_revoked"], since)
     return frozenset(row["id"] for row in rows), (rows[0]["read_at"] if rows else since)

@@ -76,9 +76,7 @@ ROUTES: Final = (
     ),
     Route("GET", "/docs", docs, OPEN, "This document, readable", "system", {200: "text/html"}),
     Route("GET", "/docs/docs.css", docs_style, OPEN, "Style of the page", "system", {200: "text/css"}),
-    Route(
-        "GET", "/docs/docs.js", docs_script, OPEN, "Script of the page", "system", {200: "text/javascript"}
-    ),
+    Route("GET", "/docs/docs.js", docs_script, OPEN, "Script of the page", "system", {200: "text/javascript"}),
 )
 
 

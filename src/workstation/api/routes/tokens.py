@@ -53,9 +53,7 @@ async def issue_token(call: Call) -> Reply:
     """Sign a token; its text is in this answer and nowhere else."""
     body: IssueToken = call.body
     agent_id = None if body.agent_id is None else ids.number(body.agent_id, "agentId")
-    wish = tokens.TokenWish(
-        Role(body.role), body.subject, agent_id, None, timedelta(seconds=body.expires_in_seconds)
-    )
+    wish = tokens.TokenWish(Role(body.role), body.subject, agent_id, None, timedelta(seconds=body.expires_in_seconds))
     issued = await tokens.issue(call.using.database, call.using.key, wish, created_by=call.principal.owner)
     row = token(issued.row)
     shown = IssuedToken(

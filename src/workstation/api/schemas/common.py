@@ -14,13 +14,9 @@ Id: TypeAlias = (
     Annotated[str, Meta(pattern="^[0-9]{1,19}$", description="A number as a decimal string")]
     | Annotated[int, Meta(ge=0, le=2**63 - 1)]
 )
-JsonObject: TypeAlias = Annotated[
-    msgspec.Raw, Meta(extra_json_schema={"type": "object"}, extra={"object": True})
-]
+JsonObject: TypeAlias = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"}, extra={"object": True})]
 PageLimit: TypeAlias = Annotated[int, Meta(ge=1, le=1000, description="How many at most")]
-NumberCursor: TypeAlias = Annotated[
-    str, Meta(pattern="^[0-9]{1,19}$", description="`next` of the page before")
-]
+NumberCursor: TypeAlias = Annotated[str, Meta(pattern="^[0-9]{1,19}$", description="`next` of the page before")]
 
 
 class Data(msgspec.Struct, Generic[T], frozen=True, kw_only=True):

@@ -18,8 +18,7 @@ class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: PageLimit = 100
     cursor: Annotated[str, Meta(pattern="^(start|[0-9]{1,20}\\.[0-9]{1,19})$")] | None = None
     type: (
-        Annotated[str, Meta(max_length=100, description="A type, or a beginning that ends in a dot: `task.`")]
-        | None
+        Annotated[str, Meta(max_length=100, description="A type, or a beginning that ends in a dot: `task.`")] | None
     ) = None
 
 
