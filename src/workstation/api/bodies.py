@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Final, Generic, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -16,7 +16,6 @@ Reader = Callable[[msgspec.Raw], Any]
 
 _AT: Final = re.compile(r" - at `\$(.*)`$")
 _RAW_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_RAW_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def camel(name: str) -> str:
@@ -48,16 +47,16 @@ class BodyReader(Generic[S]):
         if type(document) is not dict:
             raise ValidationFailed("The body must be a JSON object.")
         problems: list[FieldProblem] = []
-        struct = self.collect(body, "", problems)
+        struct = self.collect(_RAW_OBJECT.decode(body), "", problems)
         if struct is None:
             raise failed(problems)
         return struct, document
 
-    def collect(self, text: bytes | msgspec.Raw, path: str, problems: list[FieldProblem]) -> S | None:
-        """The struct of the JSON object at path, or None with what is wrong added to problems."""
+    def collect(self, given: dict[str, msgspec.Raw], path: str, problems: list[FieldProblem]) -> S | None:
+        """The struct of the members of the object at path, or None with what is wrong added to problems."""
         values: dict[str, Any] = {}
         before = len(problems)
-        for name, raw in _RAW_OBJECT.decode(text).items():
+        for name, raw in given.items():
             known = self._names.get(name)
             if known is None:
                 continue
@@ -105,9 +104,13 @@ class _Nested(Exception):
 
 
 def _reader(type_: Any) -> Reader:
-    struct = next((arg for arg in get_args(type_) if _is_struct(arg)), None)
-    if get_origin(type_) is list and struct is not None:
-        return _list_reader(type_, BodyReader(struct))
+    plain, bounds = (type_.__origin__, type_.__metadata__) if get_origin(type_) is Annotated else (type_, ())
+    struct = next((arg for arg in get_args(plain) if _is_struct(arg)), None)
+    if get_origin(plain) is list and struct is not None:
+        shape: Any = list[dict[str, msgspec.Raw]]
+        for bound in bounds:
+            shape = Annotated[shape, bound]
+        return _list_reader(shape, BodyReader(struct))
     decode = msgspec.json.Decoder(type_).decode
     return _object_reader(decode) if _holds_object(type_) else decode
 
@@ -131,13 +134,12 @@ def _object_reader(decode: Reader) -> Reader:
     return read
 
 
-def _list_reader(type_: Any, items: BodyReader[msgspec.Struct]) -> Reader:
-    check = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+def _list_reader(shape: Any, items: BodyReader[msgspec.Struct]) -> Reader:
+    decode = msgspec.json.Decoder(shape).decode
 
     def read(raw: msgspec.Raw) -> list[msgspec.Struct | None]:
-        check.decode(raw)
         problems: list[FieldProblem] = []
-        found = [items.collect(item, f"[{index}].", problems) for index, item in enumerate(_RAW_LIST.decode(raw))]
+        found = [items.collect(item, f"[{index}].", problems) for index, item in enumerate(decode(raw))]
         if problems:
             raise _Nested(problems)
         return found

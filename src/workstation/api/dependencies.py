@@ -9,6 +9,8 @@ from typing import Final
 from workstation.api.keys import KeySource
 from workstation.api.limits import Limits
 from workstation.api.revocations import Revocations
+from workstation.dispatch.admission import Admission
+from workstation.dispatch.dispatcher import Dispatcher
 from workstation.services.audit import AuditTrail
 from workstation.services.signing import SigningKey
 from workstation.store.database import Database
@@ -47,6 +49,8 @@ class Dependencies:
     key: SigningKey
     revocations: Revocations
     audit: AuditTrail
+    dispatcher: Dispatcher
+    admission: Admission
     settings: ApiSettings = field(default_factory=ApiSettings)
     clock: Clock = field(default_factory=Clock)
     missing: Callable[[], Awaitable[tuple[str, ...]]] = _nothing_missing

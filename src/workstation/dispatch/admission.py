@@ -27,16 +27,17 @@ class Admission:
         self._max_pending = max_pending
         self._compiled: dict[int, tuple[AgentView, Schemas]] = {}
 
-    async def check(self, task: NewTask, payload: Any) -> None:
+    async def check(self, task: NewTask, payload: Any, at: str = "") -> None:
         """Raise UnknownType, PayloadInvalid or QueueFull. payload is the task's payload as plain values.
 
-        Before it refuses it reads the registry again: what an agent declared a moment ago counts.
+        at is the path of the task in the request. Before it refuses it reads the registry again: what an agent declared a moment ago counts.
         """
         refusal = self._refusal(task, payload)
         if refusal is not None and not isinstance(refusal, QueueFull):
             await self._roster.refresh()
             refusal = self._refusal(task, payload)
         if refusal is not None:
+            refusal.details = tuple(FieldProblem(at + each.field, each.message) for each in refusal.details)
             raise refusal
 
     def _refusal(self, task: NewTask, payload: Any) -> Refusal | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from workstation.api.routes import audit, events, system, tokens
+from workstation.api.routes import agents, audit, events, system, tasks, tokens
 
 ROUTES: Final = (
+    *agents.ROUTES,
+    *tasks.ROUTES,
     *tokens.ROUTES,
     *audit.ROUTES,
     *events.ROUTES,
