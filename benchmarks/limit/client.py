@@ -43,7 +43,7 @@ COMPLETE = """
 update lives set status = 'completed', result = 'null', instance_id = null, completed_at = now()
 where id = any($1::bigint[]) and status = 'running'
 """
-PLANNER = {"enable_seqscan": "off", "enable_hashjoin": "off", "plan_cache_mode": "force_generic_plan"}
+PLANNER = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "plan_cache_mode": "force_generic_plan"}
 
 
 async def main(dsn: str, connections: int, batch: int, tasks: int) -> None:
