@@ -24,8 +24,8 @@ async def python_environment(name: str, python: str, requirements: str) -> Path:
         print(f"installing {requirements} into {folder.relative_to(ROOT)}", flush=True)
         await _run(python, "-m", "venv", "--clear", str(folder))
         await _run(
-            str(folder / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-            "--compile", "--require-hashes", "-r", str(locked),
+            str(folder / "bin/python"), "-m", "pip", "install", "--quiet", "--quiet",
+            "--disable-pip-version-check", "--compile", "--require-hashes", "-r", str(locked),
         )  # fmt: skip
         _mark_current(folder, locked)
     return folder / "bin/python"

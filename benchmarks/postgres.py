@@ -1,4 +1,4 @@
-"""A throw-away PostgreSQL for the limit and the peers: same binaries and durability as the embedded server."""
+"""A throw-away PostgreSQL for the limit and the peers: the binaries and durability of the embedded one."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import psutil
 
@@ -69,12 +69,17 @@ class Program:
         *command: str,
         env: Mapping[str, str] | None = None,
         cwd: Path = ROOT,
-        errors: IO[bytes] | None = None,
+        given: str = "",
     ) -> Program:
-        """Starts it; its standard error goes to `errors`, or to ours."""
+        """Starts it with `given` as its whole standard input; its standard error goes to ours."""
+        pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, stderr=errors, env=env, cwd=cwd, limit=2**24
+            *command, stdin=pipe, stdout=pipe, env=env, cwd=cwd, limit=2**24
         )
+        assert process.stdin is not None
+        process.stdin.write(given.encode())
+        await process.stdin.drain()
+        process.stdin.close()
         return cls(process, command)
 
     @property

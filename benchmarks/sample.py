@@ -28,7 +28,7 @@ class Phase:
 
 @dataclass
 class Sample:
-    """One turn of one participant: named phases, and named values with their unit in the name (`pickup_p50_ms`)."""
+    """One participant's turn: named phases, and values with their unit in the name (`pickup_p50_ms`)."""
 
     phases: dict[str, Phase] = field(default_factory=dict)
     values: dict[str, float] = field(default_factory=dict)

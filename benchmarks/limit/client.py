@@ -36,14 +36,20 @@ with due as materialized (
     select id from lives where lane = 'a1' and ready and run_at <= now()
     order by rank desc, run_at, id limit $1 for update skip locked
 )
-update lives set status = 'running', attempt = attempt + 1, instance_id = '00000000-0000-0000-0000-000000000001'
+update lives
+set status = 'running', attempt = attempt + 1, instance_id = '00000000-0000-0000-0000-000000000001'
 from due where lives.id = due.id returning lives.id, lives.payload::text
 """
 COMPLETE = """
 update lives set status = 'completed', result = 'null', instance_id = null, completed_at = now()
 where id = any($1::bigint[]) and status = 'running'
 """
-PLANNER = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "plan_cache_mode": "force_generic_plan"}
+PLANNER = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
 
 
 async def main(dsn: str, connections: int, batch: int, tasks: int) -> None:

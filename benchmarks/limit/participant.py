@@ -22,7 +22,11 @@ class Shape:
     tasks: int
 
 
-SHAPES = (Shape("single", 16, 1, 16_000), Shape("batch_100", 4, 100, 100_000), Shape("batch_500", 4, 500, 100_000))
+SHAPES = (
+    Shape("single", 16, 1, 16_000),
+    Shape("batch_100", 4, 100, 100_000),
+    Shape("batch_500", 4, 500, 100_000),
+)
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,8 @@ class PostgresLimit:
     postgres: Postgres
     name: str = "postgres_limit"
     note: str = (
-        "No product: three statements on a bare table with the queue index; one row a transaction at 16 connections, "
-        "batches of 100 and 500 at 4."
+        "No product: three statements on a bare table with the queue index; one row a transaction at 16 "
+        "connections, batches of 100 and 500 at 4."
     )
 
     async def prepare(self) -> str | None:
@@ -44,7 +48,8 @@ class PostgresLimit:
         """The server's and the driver's version."""
         connection = await asyncpg.connect(self.postgres.dsn())
         try:
-            return f"PostgreSQL {await connection.fetchval('show server_version')}, asyncpg {asyncpg.__version__}"
+            server = await connection.fetchval("show server_version")
+            return f"PostgreSQL {server}, asyncpg {asyncpg.__version__}"
         finally:
             await connection.close()
 
@@ -59,9 +64,8 @@ class PostgresLimit:
         once = shape.connections * shape.batch
         tasks = max(1, effort.of(shape.tasks) // once) * once
         async with self.postgres.database("bench_limit") as dsn:
-            client = await Program.start(
-                sys.executable, "-m", "benchmarks.limit.client", dsn, str(shape.connections), str(shape.batch), str(tasks)
-            )  # fmt: skip
+            numbers = map(str, (shape.connections, shape.batch, tasks))
+            client = await Program.start(sys.executable, "-m", "benchmarks.limit.client", dsn, *numbers)
             try:
                 await client.until("start", 60)
                 before = self.postgres.cpu_seconds()

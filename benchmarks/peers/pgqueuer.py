@@ -40,10 +40,10 @@ class PgQueuerQueue:
     async def work(self, handle: Handle) -> None:
         """run with large batches."""
 
-        @self._pgq.entrypoint("noop")
         async def noop(job: Job) -> None:
             handle(json.loads(job.payload or b"{}"))
 
+        self._pgq.entrypoint("noop")(noop)
         await self._pgq.run(batch_size=BATCH)
 
 

@@ -18,7 +18,7 @@ import random
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -52,12 +52,19 @@ class Queue(Protocol):
 
 
 Connect = Callable[[str], AbstractAsyncContextManager[Queue]]
+Role = Callable[..., Coroutine[None, None, None]]
 
 
 def run(connect: Connect) -> None:
     """Runs the role that the command line names."""
     role, dsn, *rest = sys.argv[1:]
-    roles = {"install": _install, "single": _single, "bulk": _bulk, "pickup": _pickup, "work": _work}
+    roles: dict[str, Role] = {
+        "install": _install,
+        "single": _single,
+        "bulk": _bulk,
+        "pickup": _pickup,
+        "work": _work,
+    }
     uvloop.run(roles[role](connect, dsn, *rest))
 
 
@@ -102,11 +109,10 @@ async def _bulk(connect: Connect, dsn: str, tasks: str, batch: str) -> None:
         await _timed(all_batches)
 
 
-async def _timed(work: Callable[[], object]) -> None:
-    # The first statement on each connection pays for connecting and planning; `start` comes after nothing else.
+async def _timed(work: Callable[[], Awaitable[object]]) -> None:
     report("start")
     started, cpu = time.perf_counter(), own_cpu_seconds()
-    await work()  # type: ignore[misc]
+    await work()
     report("done", seconds=time.perf_counter() - started, cpu=own_cpu_seconds() - cpu)
 
 

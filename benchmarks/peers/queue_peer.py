@@ -25,7 +25,7 @@ Prepare = Callable[[], Awaitable[tuple[list[str], str] | str]]
 
 @dataclass
 class QueuePeer:
-    """One peer. `unfinished` is a query that is true while any job is not settled; sizes fill a few seconds each."""
+    """One peer. `unfinished` is a query, true while any job is not settled; sizes fill a few seconds each."""
 
     name: str
     note: str
@@ -109,7 +109,7 @@ class QueuePeer:
 
 
 def record_pickup(sample: Sample, sent: list[dict[str, int]], entered: dict[int, int]) -> None:
-    """Puts the latency from the submission's begin, and from its answer, to the handler's entry into the sample."""
+    """Records the milliseconds from submission, and from its answer, to the handler's entry."""
     whole = [(entered[one["n"]] - one["sent_ns"]) / 1e6 for one in sent]
     answered = [(entered[one["n"]] - one["acked_ns"]) / 1e6 for one in sent]
     for share, label in ((0.5, "p50"), (0.99, "p99")):

@@ -20,21 +20,21 @@ def peers(postgres: Postgres) -> list[QueuePeer]:
     return [
         QueuePeer(
             "procrastinate",
-            "One worker, concurrency 50, pool of 20, LISTEN/NOTIFY on; keeps finished jobs, no results.",
+            "One worker, concurrency 10, pool of 10, LISTEN/NOTIFY on; keeps finished jobs, no results.",
             _python_peer("procrastinate"),
             "select exists(select from procrastinate_jobs where status in ('todo', 'doing'))",
             1_500, 2_500, postgres,
         ),
         QueuePeer(
             "pgqueuer",
-            "One worker, batch_size 500, asyncpg pool of 20, durable tables; keeps no result, does not fence.",
+            "One worker, batch_size 500, asyncpg pool of 20, durable; keeps no result, does not fence.",
             _python_peer("pgqueuer"),
             "select exists(select from pgqueuer)",
             4_000, 40_000, postgres,
         ),
         QueuePeer(
             "oban",
-            "One worker, queue limit 500, pool of 20; keeps finished jobs for a day, settles by id alone.",
+            "One worker, queue limit 1,000, pool of 20; keeps finished jobs for a day, settles by id alone.",
             _oban,
             "select exists(select from oban_jobs where state <> 'completed')",
             4_000, 8_000, postgres,
@@ -78,7 +78,10 @@ async def _graphile() -> Prepared | str:
 
 
 async def _package_version(python: Path, name: str) -> str:
-    find = f"import importlib.metadata as m, platform as p; print(m.version({name!r}), 'on Python', p.python_version())"
+    find = (
+        "import importlib.metadata as m, platform as p;"
+        f"print(m.version({name!r}), 'on Python', p.python_version())"
+    )
     return await _output(str(python), "-c", find, cwd=python.parent)
 
 
