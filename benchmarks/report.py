@@ -26,8 +26,8 @@ def _head(results: Results) -> Iterator[str]:
         f"Machine: {machine['cores']} cores ({machine['processor']}), {machine['memory']} memory, "
         f"Linux {machine['kernel']}, Python {machine['python']}. Payload 200 bytes, no-op handler, fsync and "
         f"synchronous_commit on. Interleaved rounds: {rounds}, in {results.seconds:.0f} s; each cell is the "
-        f"median (least–greatest). Meanwhile other programs used {results.others_percent:.0f} % of the machine, "
-        f"the hypervisor {results.stolen_percent:.0f} %.\n"
+        f"median (least–greatest). Meanwhile other programs used {results.others_percent:.0f} % of the "
+        f"machine, the hypervisor {results.stolen_percent:.0f} %.\n"
     )
     yield from _table(
         ["participant", "version", "configuration, and what it keeps"],

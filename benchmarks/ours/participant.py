@@ -16,6 +16,7 @@ from benchmarks.ours.face import Face
 from benchmarks.ours.server import COMMAND, Server, running_server
 from benchmarks.peers.queue_peer import PICKUP_WARM_UP, PICKUPS, record_pickup
 from benchmarks.processes import Program, tree_memory_mb
+from benchmarks.profiling import profiled
 from benchmarks.sample import Effort, Phase, Sample, Stopwatch
 
 CONNECTIONS = 64
@@ -158,7 +159,8 @@ async def pick_up(bench: Bench, tasks: int) -> None:
 async def post_only(bench: Bench, tasks: int) -> None:
     """Single POSTs with idempotency keys, nobody draining."""
     load = await bench.order(tasks, connections=CONNECTIONS, keyed=True)
-    bench.sample.phases["enqueue"] = await _sent(bench, load, tasks, "enqueue")
+    async with profiled(bench.server.pid, "enqueue"):
+        bench.sample.phases["enqueue"] = await _sent(bench, load, tasks, "enqueue")
 
 
 async def drain_backlog(bench: Bench, backlog: int) -> None:
@@ -166,7 +168,7 @@ async def drain_backlog(bench: Bench, backlog: int) -> None:
     load = await bench.order(backlog, batch=PRELOAD_BATCH, connections=2)
     bench.sample.phases["bulk"] = await _sent(bench, load, backlog, "bulk")
     waiting = bench.submitted - await bench.face.settled(bench.agent_id)
-    async with bench.agent("count", str(waiting)) as agent:
+    async with bench.agent("count", str(waiting)) as agent, profiled(bench.server.pid, "drain"):
         await agent.until("first", STALL_SECONDS)
         watch = bench.watch(agent)
         await agent.until("last", STALL_SECONDS)
@@ -178,7 +180,7 @@ async def drain_backlog(bench: Bench, backlog: int) -> None:
 
 async def whole_path(bench: Bench, name: str, tasks: int, batch: int, connections: int) -> None:
     """POSTs while the agent drains; over when every task is settled."""
-    async with bench.agent("count", str(tasks)) as agent:
+    async with bench.agent("count", str(tasks)) as agent, profiled(bench.server.pid, name):
         await bench.connected()
         load = await bench.order(tasks, batch=batch, connections=connections)
         try:
