@@ -51,10 +51,12 @@ def arguments() -> argparse.Namespace:
 
 
 async def main(asked: argparse.Namespace) -> int:
-    """Runs the rounds, writes the report; returns the exit code: 1 when a participant failed."""
+    """Runs the rounds, writes the report; returns the exit code: 1 when one failed or none could run."""
     results = Results(machine())
     async with running_postgres() as postgres:
         ready = await prepared(chosen(participants(postgres), asked.only), results)
+        if not ready:
+            return 1
         started, neighbours = time.monotonic(), Neighbours()
         failed = await run_rounds(ready, results, asked)
         results.others_percent, results.stolen_percent = neighbours.shares()
