@@ -10,13 +10,14 @@ from uuid import UUID
 from workstation.dispatch.batcher import Batcher
 from workstation.dispatch.claimer import Claimer
 from workstation.dispatch.floor import Floor
+from workstation.dispatch.leases import Leases
 from workstation.dispatch.roster import AgentView, Roster
 from workstation.dispatch.session import Session
 from workstation.dispatch.settler import Settler
 from workstation.dispatch.submitter import Submitter
 from workstation.dispatch.waiters import Waiters
 from workstation.dispatch.wakeups import Wakeups
-from workstation.domain.tasks import Claim, Report
+from workstation.domain.tasks import Report
 from workstation.services import queue
 from workstation.store import tasks as task_store
 from workstation.store.database import Database, Row
@@ -44,6 +45,7 @@ class Dispatcher:
         self.claimer = Claimer(database, self.floor, chances.clock)
         self.submitter = Submitter(database, self.floor, chances.clock, self.mark)
         self.settler = Settler(database, chances.jitter, self._on_settled)
+        self.leases = Leases(database, self.floor, chances.clock)
         self._database = database
         self._clock = chances.clock
         self._reads = database.hot("read")
@@ -57,11 +59,6 @@ class Dispatcher:
     async def _read(self, ids: list[int]) -> Sequence[Row | None]:
         rows = await self._reads.run(lambda connection: task_store.get_tasks(connection, ids), repeat=True)
         return [rows.get(task_id) for task_id in ids]
-
-    async def held_by(self, instance_id: UUID) -> list[Claim]:
-        """What the database holds for an instance."""
-        async with self._database.session() as connection:
-            return (await queue.held_by(connection, [instance_id]))[instance_id]
 
     def join(self, session: Session) -> None:
         """Let a session in; it is given work as soon as its agent is open for it."""
@@ -78,10 +75,6 @@ class Dispatcher:
         """Something came from a session: its lease is renewed with the next round of renewals."""
         session.heard_at = self._clock()
 
-    def heard_since(self, instant: float) -> list[Session]:
-        """The sessions something came from since that instant of the clock."""
-        return [session for session in self.floor if session.heard_at >= instant]
-
     def add_credit(self, session: Session, n: int) -> None:
         """A session has room for n more tasks."""
         session.credit += n
@@ -95,7 +88,8 @@ class Dispatcher:
             if suspect:
                 for lane in session.lanes:
                     self.floor.mark(lane)
-            self.add_credit(session, 1)
+            if not session.pulls:
+                self.add_credit(session, 1)
 
     def close_instances(self, instances: Iterable[UUID], code: int, reason: str) -> None:
         """Close the sessions of instances that are dead or have to go."""

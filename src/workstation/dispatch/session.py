@@ -15,6 +15,7 @@ class Session:
     """Credit is how many tasks it asked for beyond those it holds. deliver sends claims; cancel tells it to stop some.
 
     held maps a task to the attempt that this side knows the instance to hold; settling are reports under way.
+    pulls: it asks by HTTP, so that its credit lasts only as long as its request.
     """
 
     instance_id: UUID
@@ -37,6 +38,7 @@ class Session:
     suspects: set[int] = field(default_factory=set)
     settling: set[tuple[int, int]] = field(default_factory=set)
     doubtful: bool = True
+    pulls: bool = False
 
     def wants(self, quiet_since: float) -> bool:
         """Whether tasks may be given to it now: it has credit, is open, and was heard since then."""

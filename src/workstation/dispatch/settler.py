@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import chain
+from typing import Protocol, TypeAlias
 
 from workstation.dispatch.batcher import Batcher
-from workstation.domain.errors import ValidationFailed
+from workstation.domain.errors import Refusal, ValidationFailed
 from workstation.domain.tasks import OutcomeKind, Progress, Report
 from workstation.services import queue
 from workstation.store.database import Database, DataRefused
+
+Answer: TypeAlias = queue.Accepted | Refusal
 
 
 class Told(Protocol):
@@ -27,8 +30,8 @@ class Settler:
         self._completes = database.hot("complete")
         self._settles = database.hot("settle")
         self._progresses = database.hot("progress")
-        self._complete_batch = Batcher("complete", self._complete)
-        self._settle_batch = Batcher("settle", self._settle)
+        self._complete_batch = Batcher("complete", _in_groups(self._complete), len)
+        self._settle_batch = Batcher("settle", _in_groups(self._settle), len)
         self._progress_batch = Batcher("progress", self._record_progress)
 
     async def report(self, report: Report) -> queue.Accepted:
@@ -37,10 +40,19 @@ class Settler:
         Raises LeaseLost, ValidationFailed when the result cannot be stored (the attempt has then failed), and
         Unavailable when it may be sent again.
         """
-        batch = self._complete_batch if report.kind is OutcomeKind.COMPLETED else self._settle_batch
-        accepted = await batch.ask(report)
-        self._told(report, accepted)
-        return accepted
+        (answer,) = await self.report_all([report])
+        if isinstance(answer, Refusal):
+            raise answer
+        return answer
+
+    async def report_all(self, reports: Sequence[Report]) -> list[Answer]:
+        """Settle attempts of one kind, completed ones or others; one answer for each. Raises Unavailable."""
+        completed = reports[0].kind is OutcomeKind.COMPLETED
+        answers = await (self._complete_batch if completed else self._settle_batch).ask(reports)
+        for report, answer in zip(reports, answers, strict=True):
+            if isinstance(answer, queue.Accepted):
+                self._told(report, answer)
+        return answers
 
     async def progress(self, progress: Progress) -> None:
         """Record progress; raises LeaseLost."""
@@ -52,7 +64,7 @@ class Settler:
         await self._settle_batch.close()
         await self._progress_batch.close()
 
-    async def _complete(self, reports: list[Report]) -> Sequence[queue.Accepted | Exception]:
+    async def _complete(self, reports: Sequence[Report]) -> list[Answer]:
         try:
             return await self._completes.run(lambda connection: queue.complete(connection, reports), repeat=True)
         except DataRefused as error:
@@ -60,14 +72,12 @@ class Settler:
                 return [await self._refuse_result(reports[0], error)]
             return [(await self._complete([report]))[0] for report in reports]
 
-    async def _refuse_result(self, report: Report, error: DataRefused) -> Exception:
+    async def _refuse_result(self, report: Report, error: DataRefused) -> Answer:
         reason = f"The result cannot be stored: {error.message}."
-        failed = queue.refused_result(report, reason)
-        accepted = await self._settle_batch.ask(failed)
-        self._told(failed, accepted)
-        return ValidationFailed(reason)
+        (answer,) = await self.report_all([queue.refused_result(report, reason)])
+        return answer if isinstance(answer, Refusal) else ValidationFailed(reason)
 
-    async def _settle(self, reports: list[Report]) -> Sequence[queue.Accepted | Exception]:
+    async def _settle(self, reports: Sequence[Report]) -> list[Answer]:
         try:
             return await self._settles.run(
                 lambda connection: queue.settle(connection, reports, self._jitter), repeat=True
@@ -89,3 +99,15 @@ class Settler:
             return [(await self._record_progress([item]))[0] for item in items]
         by_key = dict(zip(latest, answers, strict=True))
         return [by_key[(item.task_id, item.attempt)] for item in items]
+
+
+def _in_groups(
+    settle: Callable[[Sequence[Report]], Awaitable[list[Answer]]],
+) -> Callable[[list[Sequence[Report]]], Awaitable[list[list[Answer]]]]:
+    """Settle the reports of several callers as one list, and give each caller its part of the answers."""
+
+    async def run(groups: list[Sequence[Report]]) -> list[list[Answer]]:
+        answers = iter(await settle(list(chain.from_iterable(groups))))
+        return [[next(answers) for _ in group] for group in groups]
+
+    return run
