@@ -56,7 +56,13 @@ def _waits(call: Call) -> bool:
 def _order(verb: str, summary: str, description: str = "") -> Route:
     handlers = {"start": start_agent, "stop": stop_agent, "restart": restart_agent}
     return Route(
-        "POST", f"/api/agents/:id/{verb}", handlers[verb], OPERATE, summary, "agents", {200: Done, 202: Done},
+        "POST",
+        f"/api/agents/:id/{verb}",
+        handlers[verb],
+        OPERATE,
+        summary,
+        "agents",
+        {200: Done, 202: Done},
         ("not_found", "conflict", "runtime_failed"),
         body=StopAgent if verb == "stop" else None,
         body_needed=False,
