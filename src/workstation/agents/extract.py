@@ -18,11 +18,42 @@ RESULT_LIMIT = 900_000
 
 INVISIBLE = frozenset({"script", "style", "template", "noscript"})
 INLINE = frozenset(
-    "a abbr b bdi bdo cite code data del dfn em font i ins kbd label mark q s samp small span strong sub sup time tt u var wbr".split()
+    [
+        "a",
+        "abbr",
+        "b",
+        "bdi",
+        "bdo",
+        "cite",
+        "code",
+        "data",
+        "del",
+        "dfn",
+        "em",
+        "font",
+        "i",
+        "ins",
+        "kbd",
+        "label",
+        "mark",
+        "q",
+        "s",
+        "samp",
+        "small",
+        "span",
+        "strong",
+        "sub",
+        "sup",
+        "time",
+        "tt",
+        "u",
+        "var",
+        "wbr",
+    ]
 )
 
 
-class Page:
+class Document:
     """A parsed HTML document at a URL, read with CSS selectors."""
 
     def __init__(self, html: str, url: str) -> None:
@@ -43,7 +74,9 @@ class Page:
         `every` each value is the list of the texts of all matches, empty where there are none.
         Raises TaskFailed InvalidSelector.
         """
-        return {name: self._all(css) if every else self._first(css) for name, css in _named(selectors).items()}
+        return {
+            name: self._all(css) if every else self._first(css) for name, css in _named(selectors).items()
+        }
 
     def summary(self) -> dict[str, object]:
         """What a page says when nobody asks for anything particular: url, title, headings, text, links."""
@@ -84,7 +117,7 @@ class Page:
 def check_selectors(selectors: Selectors | None) -> None:
     """Raise TaskFailed InvalidSelector before a page is fetched for a selector that is not CSS."""
     if selectors is not None:
-        Page("", "about:blank").select(selectors)
+        Document("", "about:blank").select(selectors)
 
 
 def invalid_selector(css: str) -> TaskFailed:

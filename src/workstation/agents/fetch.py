@@ -155,7 +155,12 @@ class Fetched:
 
 
 async def fetch(
-    client: httpx.AsyncClient, request: httpx.Request, *, limit: int, timeout: timedelta, follow_redirects: bool = True
+    client: httpx.AsyncClient,
+    request: httpx.Request,
+    *,
+    limit: int,
+    timeout: timedelta,
+    follow_redirects: bool = True,
 ) -> Fetched:
     """Send `request` and read at most `limit` bytes of the decoded body within `timeout`.
 
@@ -170,7 +175,9 @@ async def fetch(
                 break
     elapsed_ms = round((time.monotonic() - started) * 1000)
     cut = bytes(body[:limit])
-    return Fetched(str(response.url), response.status_code, response.headers, cut, len(body) > limit, elapsed_ms)
+    return Fetched(
+        str(response.url), response.status_code, response.headers, cut, len(body) > limit, elapsed_ms
+    )
 
 
 @asynccontextmanager
@@ -214,7 +221,9 @@ def build_request(client: httpx.AsyncClient, method: str, url: str, **options: o
     try:
         return client.build_request(method.upper(), url, **options)  # type: ignore[arg-type]
     except (httpx.InvalidURL, ValueError, TypeError) as error:
-        raise TaskFailed(f"The request for {url!r} is not valid: {error}.", type="InvalidRequest", retryable=False) from error
+        raise TaskFailed(
+            f"The request for {url!r} is not valid: {error}.", type="InvalidRequest", retryable=False
+        ) from error
 
 
 def refuse_error_status(url: str, status: int, retry_after: str | None = None) -> None:

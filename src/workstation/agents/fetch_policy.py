@@ -30,7 +30,9 @@ class NameNotResolved(TaskFailed):
     """The host's name has no address now; it may have one later."""
 
     def __init__(self, host: str) -> None:
-        super().__init__(f"The host name {host} could not be resolved; check its spelling.", type="NameNotResolved")
+        super().__init__(
+            f"The host name {host} could not be resolved; check its spelling.", type="NameNotResolved"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,8 @@ def _unmapped(address: Address) -> Address:
 def _refusal(host: str, address: Address, port: int) -> str:
     what = f"{host} is" if host == str(address) else f"{host} leads to {address},"
     shown = f"[{address}]" if address.version == 6 else str(address)
+    named = f" or {host}" if host.rpartition(".")[2].isalpha() else ""
     return (
         f"{what} {forbidden_kind(address)} address, which agents may not reach; "
-        f"add {shown}:{port} or {host} to WORKSTATION_FETCH_ALLOW if they should."
+        f"add {shown}:{port}{named} to WORKSTATION_FETCH_ALLOW if they should."
     )

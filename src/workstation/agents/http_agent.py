@@ -26,7 +26,13 @@ BODY_LIMIT = 256 * 1024
 DOWNLOAD_LIMIT = 256 * 1024 * 1024
 INLINE_LIMIT = 600 * 1024
 PROGRESS_EVERY_BYTES = 1024 * 1024
-TEXT_TYPES = ("text/", "application/json", "application/xml", "application/javascript", "application/x-www-form")
+TEXT_TYPES = (
+    "text/",
+    "application/json",
+    "application/xml",
+    "application/javascript",
+    "application/x-www-form",
+)
 
 agent = Agent("http-agent", capabilities=["request", "download"])
 

@@ -6,14 +6,16 @@ from datetime import timedelta
 
 import httpx
 
-from workstation.agents.extract import LINK_LIMIT, Page, Selectors, check_selectors, found_nothing
+from workstation.agents.extract import LINK_LIMIT, Document, Selectors, check_selectors, found_nothing
 from workstation.agents.fetch import build_request, fetch, guarded_client, refuse_error_status
 from workstation.agents.fetch_policy import FetchPolicy, parse_allow
 from workstation.agents.settings import read_settings
 from workstation_sdk import Agent, Context, TaskFailed
 
 PAGE_LIMIT = 5 * 1024 * 1024
-HTML_TYPES = frozenset({"", "text/html", "application/xhtml+xml", "application/xml", "text/xml", "text/plain"})
+HTML_TYPES = frozenset(
+    {"", "text/html", "application/xhtml+xml", "application/xml", "text/xml", "text/plain"}
+)
 ACCEPT = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.5"
 
 agent = Agent("scraper-agent", capabilities=["scrape", "links"])
@@ -31,7 +33,7 @@ async def resources(_: Agent) -> AsyncIterator[httpx.AsyncClient]:
 async def scrape(
     ctx: Context, url: str, selectors: Selectors | None = None, every: bool = False
 ) -> dict[str, object]:
-    """The text at `selectors` (see `Page.select`), or a summary of the page without them.
+    """The text at `selectors` (see `Document.select`), or a summary of the page without them.
 
     Raises TaskFailed: FetchRefused, HttpError, InvalidSelector, NotHtml and network failures.
     """
@@ -62,7 +64,7 @@ async def scrape_static(
 
 
 def read_page(
-    page: Page, url: str, status: int, selectors: Selectors | None, *, every: bool
+    page: Document, url: str, status: int, selectors: Selectors | None, *, every: bool
 ) -> dict[str, object]:
     """The result of a scrape of `page`.
 
@@ -79,7 +81,7 @@ def read_page(
     return values
 
 
-async def load_static(client: httpx.AsyncClient, url: str, timeout: timedelta) -> tuple[str, int, Page]:
+async def load_static(client: httpx.AsyncClient, url: str, timeout: timedelta) -> tuple[str, int, Document]:
     """Fetch an HTML page: its final URL, HTTP status and parsed content. Raises NotHtml for other content."""
     request = build_request(client, "GET", url, headers={"accept": ACCEPT})
     fetched = await fetch(client, request, limit=PAGE_LIMIT, timeout=timeout)
@@ -88,4 +90,4 @@ async def load_static(client: httpx.AsyncClient, url: str, timeout: timedelta) -
     if fetched.content_type not in HTML_TYPES:
         message = f"{fetched.url} is {fetched.content_type}, not a page; use http-agent's download for it."
         raise TaskFailed(message, type="NotHtml", retryable=False)
-    return fetched.url, fetched.status, Page(fetched.text(), fetched.url)
+    return fetched.url, fetched.status, Document(fetched.text(), fetched.url)
