@@ -118,7 +118,7 @@ async def fill(
     selectors: Selectors | None = None,
     wait_ms: int = DEFAULT_WAIT_MS,
 ) -> dict[str, object]:
-    """Fill the form at `url`: `fields` maps CSS selectors to text, an option's value, or true/false for a box.
+    """Fill the form at `url`: `fields` maps selectors to text, an option's value, or true/false for a box.
 
     `submit` true submits the form of the last field, a selector is clicked. Returns {filled, submitted, url,
     title, status, blocked} and `data` as click does. Raises ElementNotFound and InvalidPayload too.
@@ -150,9 +150,9 @@ async def scrape(
 ) -> dict[str, object]:
     """The text at `selectors` of the rendered page: {"title": "…", "price": None}, keyed by name or selector.
 
-    Without `selectors` a summary: {url, title, headings, text, links, status}. What is missing is waited for up
-    to `wait_ms` or until the network is quiet, then it is null. Without a browser the page is read statically
-    and the result has `_engine: "static"`. Raises HttpError and InvalidSelector too.
+    Without `selectors` a summary: {url, title, headings, text, links, status}. What is missing is waited for
+    up to `wait_ms` or until the network is quiet, then it is null. Without a browser the page is read
+    statically and the result has `_engine: "static"`. Raises HttpError and InvalidSelector too.
     """
     check_selectors(selectors)
     room = _room(ctx)

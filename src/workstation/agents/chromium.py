@@ -67,7 +67,10 @@ class WarmBrowser:
         return self._browser.version if self._browser is not None and self._browser.is_connected() else None
 
     async def start(self) -> Browser:
-        """The running browser, started if need be. Raises BrowserUnavailable; a failed start is tried again after 30 s."""
+        """The running browser, started if need be.
+
+        Raises BrowserUnavailable; a failed start is tried again after 30 s.
+        """
         async with self._lock:
             if self._browser is not None and self._browser.is_connected():
                 return self._browser
@@ -91,8 +94,8 @@ class WarmBrowser:
 
     @asynccontextmanager
     async def page(self) -> AsyncIterator[Page]:
-        """A page in a context of its own, gone afterwards however the task ends. Raises BrowserUnavailable."""
-        # A context that is being made when its task is cancelled would be nobody's: it is finished, then closed.
+        """A page in a context of its own, gone afterwards however the task ends; or BrowserUnavailable."""
+        # A context in the making when its task is cancelled would be nobody's: it is finished, then closed.
         making = asyncio.ensure_future(self._new_context())
         try:
             context = await asyncio.shield(making)
@@ -132,7 +135,7 @@ class WarmBrowser:
             async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
                 await context.close()
         except TimeoutError:
-            # A page that blocks its own end would stay for ever: end the whole browser, the next task starts another.
+            # A page that blocks its own end would stay for ever: the browser goes, the next task starts one.
             await self.close()
         except PlaywrightError:
             await self._drop_dead_browser()
@@ -178,6 +181,6 @@ def find_browser(configured: str | None) -> str | None:
 
 def _launch_trouble(error: Exception) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if "Executable doesn't exist" in reason or "ENOENT" in reason:
+    if "executable doesn't exist" in reason.lower():
         return "no Chromium is installed; run scripts/install-browser or set WORKSTATION_BROWSER to one."
     return f"Chromium does not start ({reason}); set WORKSTATION_BROWSER to one that does."

@@ -18,7 +18,7 @@ RESULT_LIMIT = 900_000
 
 INVISIBLE = frozenset({"script", "style", "template", "noscript"})
 INLINE = frozenset(
-    [
+    {
         "a",
         "abbr",
         "b",
@@ -35,21 +35,8 @@ INLINE = frozenset(
         "ins",
         "kbd",
         "label",
-        "mark",
-        "q",
-        "s",
-        "samp",
-        "small",
-        "span",
-        "strong",
-        "sub",
-        "sup",
-        "time",
-        "tt",
-        "u",
-        "var",
-        "wbr",
-    ]
+    }
+    | {"mark", "q", "s", "samp", "small", "span", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr"}
 )
 
 

@@ -63,7 +63,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
-    """httpx on a connection pool whose network is a `GuardedBackend`; proxies of the environment are not used."""
+    """httpx on a pool whose network is a `GuardedBackend`; the environment's proxies are not used."""
 
     def __init__(self, policy: FetchPolicy) -> None:
         self._pool = httpcore.AsyncConnectionPool(
@@ -164,7 +164,7 @@ async def fetch(
 ) -> Fetched:
     """Send `request` and read at most `limit` bytes of the decoded body within `timeout`.
 
-    Raises FetchRefused and other TaskFailed with one sentence; an HTTP error status is a result, not an error.
+    Raises FetchRefused and other TaskFailed with one sentence; an HTTP error status is a result.
     """
     started = time.monotonic()
     async with open_response(client, request, timeout=timeout, follow_redirects=follow_redirects) as response:
@@ -196,7 +196,7 @@ async def open_response(
 
 @contextmanager
 def network_failures(url: str, timeout: timedelta) -> Iterator[None]:
-    """Turn what httpx and httpcore raise into TaskFailed with a sentence; retryable unless the request is at fault."""
+    """Turn what httpx and httpcore raise into TaskFailed; retryable unless the request is at fault."""
     try:
         yield
     except (TimeoutError, httpcore.TimeoutException, httpx.TimeoutException) as error:
@@ -227,7 +227,7 @@ def build_request(client: httpx.AsyncClient, method: str, url: str, **options: o
 
 
 def refuse_error_status(url: str, status: int, retry_after: str | None = None) -> None:
-    """Raise TaskFailed (HttpError) for a status of 400 and above; retryable for those that pass by themselves."""
+    """Raise TaskFailed (HttpError) for a status of 400 and above; retryable for those that may pass."""
     if status < 400:
         return
     retryable = status in RETRYABLE_STATUS
@@ -242,4 +242,4 @@ def refuse_error_status(url: str, status: int, retry_after: str | None = None) -
 
 def _encoding_of(body: bytes) -> str:
     match = META_CHARSET.search(body[:2048])
-    return match[1].decode("ascii") if match else "utf-8"
+    return str(match[1], "ascii") if match else "utf-8"

@@ -67,7 +67,7 @@ def _parse_entry(word: str) -> AllowEntry:
         return AllowEntry(network, None, port)
     if not HOST_NAME.fullmatch(bare) or bare.replace(".", "").isdigit():
         raise ValueError(
-            f"WORKSTATION_FETCH_ALLOW has {word!r}; write a CIDR, an address, a host or host:port, separated by commas."
+            f"WORKSTATION_FETCH_ALLOW has {word!r}; write CIDRs, addresses or host:port with commas between."
         )
     return AllowEntry(None, bare.rstrip(".").lower(), port)
 

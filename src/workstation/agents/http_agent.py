@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -51,7 +52,7 @@ async def request(
     url: str,
     method: str = "GET",
     headers: dict[str, str] | None = None,
-    json: object = None,
+    json: Any = None,
     body: str | None = None,
     timeout: int | None = None,
     follow_redirects: bool = True,
@@ -75,7 +76,7 @@ async def request(
 
 @agent.task("download")
 async def download(ctx: Context, url: str, max_bytes: int = DOWNLOAD_LIMIT) -> dict[str, object]:
-    """Read a whole file and say what it is: {url, status, size, sha256, content_type, filename, content_base64}.
+    """Read a whole file: {url, status, size, sha256, content_type, filename, content_base64}.
 
     `content_base64` is null for files above 600 KiB: they are too large for a task's result, their size
     and checksum are still exact. Raises TaskFailed: TooLarge above `max_bytes` (256 MiB at most), HttpError,

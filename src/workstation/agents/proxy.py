@@ -1,4 +1,4 @@
-"""The forward proxy Chromium is made to use: it connects to addresses the fetch policy has checked, and no others."""
+"""The forward proxy Chromium is made to use: it connects only to addresses the fetch policy has checked."""
 
 import asyncio
 import contextlib
@@ -48,7 +48,7 @@ class FilteringProxy:
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def refusal_of(self, url: str) -> str | None:
-        """Why connections to the host of `url` were refused, or None; the newest 256 refusals are remembered."""
+        """Why connections to the host of `url` were refused, or None; the newest 256 are remembered."""
         try:
             return self._refusals.get(split_url(url))
         except FetchRefused as refusal:
@@ -91,7 +91,7 @@ class FilteringProxy:
         assert task is not None
         self._connections.add(task)
         try:
-            await ProxyConnection(self, reader, writer).run()
+            await ProxyConnection(self, (reader, writer)).run()
         except (OSError, h11.ProtocolError, TimeoutError, asyncio.CancelledError):
             # The browser or the site went away, or the proxy closes: there is nobody left to tell.
             writer.transport.abort()
@@ -103,11 +103,9 @@ class FilteringProxy:
 class ProxyConnection:
     """One connection of the browser: any number of plain requests, or one tunnel."""
 
-    def __init__(
-        self, proxy: FilteringProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def __init__(self, proxy: FilteringProxy, streams: Streams) -> None:
         self._proxy = proxy
-        self._reader, self._writer = reader, writer
+        self._reader, self._writer = streams
         self._browser = h11.Connection(h11.SERVER)
 
     async def run(self) -> None:
@@ -149,20 +147,14 @@ class ProxyConnection:
         site_reader, site_writer = await self._proxy.connect(*split_url(url))
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
-                await self._exchange(request, urlsplit(url).netloc, site_reader, site_writer)
+                await self._exchange(_onward(request), site_reader, site_writer)
         finally:
             site_writer.close()
 
     async def _exchange(
-        self, request: h11.Request, netloc: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, onward: h11.Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         site = h11.Connection(h11.CLIENT)
-        path = request.target[len(b"http://") + len(netloc.encode("latin-1")) :] or b"/"
-        target = path if path.startswith(b"/") else b"/" + path
-        headers = [(name, value) for name, value in request.headers if name not in HOP_BY_HOP]
-        onward = h11.Request(
-            method=request.method, target=target, headers=[*headers, (b"connection", b"close")]
-        )
         event: h11.Event = onward
         while True:
             writer.write(site.send(event) or b"")
@@ -207,6 +199,14 @@ class ProxyConnection:
     async def _send(self, event: h11.Event) -> None:
         self._writer.write(self._browser.send(event) or b"")
         await self._writer.drain()
+
+
+def _onward(request: h11.Request) -> h11.Request:
+    """The request as the site gets it: origin form, one exchange a connection."""
+    url = urlsplit(request.target)
+    target = (url.path or b"/") + (b"?" + url.query if url.query else b"")
+    headers = [(name, value) for name, value in request.headers if name not in HOP_BY_HOP]
+    return h11.Request(method=request.method, target=target, headers=[*headers, (b"connection", b"close")])
 
 
 async def _next_event(connection: h11.Connection, reader: asyncio.StreamReader) -> h11.Event:

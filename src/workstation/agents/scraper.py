@@ -43,7 +43,7 @@ async def scrape(
 
 @agent.task("links")
 async def links(ctx: Context, url: str, same_host: bool = False) -> dict[str, object]:
-    """The page's http(s) links as {"url", "total", "links": [{"text", "href"}]}; `same_host` keeps its own only."""
+    """The http(s) links of a page: {url, total, links: [{text, href}]}; `same_host` keeps its own."""
     await ctx.progress(10, "fetching the page")
     page_url, status, page = await load_static(ctx.resources, url, ctx.timeout)
     refuse_error_status(page_url, status)

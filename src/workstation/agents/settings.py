@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class AgentSettings:
     """What a person can set for the built-in agents.
 
-    `fetch_allow`: WORKSTATION_FETCH_ALLOW, private destinations that may be fetched (CIDRs, hosts, host:port).
+    `fetch_allow`: WORKSTATION_FETCH_ALLOW, private destinations to allow (CIDRs, hosts, host:port).
     `browser_path`: WORKSTATION_BROWSER, the Chromium to use instead of the one that would be found.
     """
 

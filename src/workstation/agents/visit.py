@@ -22,7 +22,7 @@ BLOCKED_LIMIT = 50
 
 
 class Visit:
-    """One page and what became of its requests. `status` is that of the latest main document, if it had one."""
+    """One page and what became of its requests; `status` is that of the latest main document, or None."""
 
     def __init__(self, page: Page, proxy: FilteringProxy, deadline: float) -> None:
         self.page = page
@@ -32,6 +32,8 @@ class Visit:
         self._deadline = deadline
         self._refusal: str | None = None
         self._navigations: set[Request] = set()
+        self._arrived = asyncio.Event()
+        self._arrived.set()
         page.on("request", self._on_request)
         page.on("response", self._on_response)
         page.on("requestfailed", self._on_request_failed)
@@ -63,14 +65,13 @@ class Visit:
         await asyncio.sleep(NAVIGATION_STARTS_WITHIN_SECONDS)
         with suppress(TimeoutError):
             async with asyncio.timeout(self.remaining_ms / 1000):
-                while self._navigations:
-                    await asyncio.sleep(POLL_SECONDS)
+                await self._arrived.wait()
         with suppress(PlaywrightTimeout):
             await self.page.wait_for_load_state("load", timeout=self.remaining_ms)
         self.refuse_if_blocked()
 
     async def read(self, wait: timedelta, is_complete: Callable[[Document], bool]) -> Document:
-        """The page's document as rendered now; waits up to `wait` until it is complete or the network is quiet."""
+        """The document as rendered; waits up to `wait` until it is complete or the network is quiet."""
         quiet = asyncio.ensure_future(self._network_quiet(wait))
         try:
             while True:
@@ -96,6 +97,7 @@ class Visit:
     def _on_request(self, request: Request) -> None:
         if self._is_main(request):
             self._navigations.add(request)
+            self._arrived.clear()
 
     def _on_response(self, response: Response) -> None:
         if self._is_main(response.request):
@@ -106,6 +108,8 @@ class Visit:
 
     def _on_request_failed(self, request: Request) -> None:
         self._navigations.discard(request)
+        if not self._navigations:
+            self._arrived.set()
         refusal = self._proxy.refusal_of(request.url)
         if refusal is not None and "ERR_TUNNEL_CONNECTION_FAILED" in (request.failure or ""):
             self._on_refusal(request, refusal)
@@ -113,6 +117,7 @@ class Visit:
     def _on_navigated(self, frame: Frame) -> None:
         if frame == self.page.main_frame:
             self._navigations.clear()
+            self._arrived.set()
 
     def _on_refusal(self, request: Request, message: str) -> None:
         if self._is_main(request):
