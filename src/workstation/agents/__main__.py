@@ -25,7 +25,6 @@ def main(arguments: list[str]) -> int:
         print(f"python -m workstation.agents NAME: {asked}; there are {names}.", file=sys.stderr)
         return 2
     load_agent(builtin).run()
-    return 0
 
 
 if __name__ == "__main__":

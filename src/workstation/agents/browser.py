@@ -12,6 +12,7 @@ import httpx
 from playwright.async_api import Locator, Page
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
+from workstation.agents.bounds import check_size
 from workstation.agents.chromium import BrowserUnavailable, WarmBrowser
 from workstation.agents.extract import Document, Selectors, check_selectors, is_complete
 from workstation.agents.fetch import guarded_client
@@ -210,7 +211,7 @@ async def _data(visit: Visit, selectors: Selectors | None, wait_ms: int) -> dict
         return {}
     document = await visit.read(_wait(wait_ms), lambda page: _is_read(page, selectors))
     visit.refuse_if_blocked()
-    return {"data": document.select(selectors)}
+    return {"data": check_size(document.select(selectors))}
 
 
 async def _report_blocked(ctx: Context, visit: Visit) -> None:

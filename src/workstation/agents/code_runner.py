@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
+from workstation.agents.bounds import fit_text
 from workstation.agents.languages import LANGUAGES, Language, find_mounts
 from workstation.agents.sandbox import Limits, Sandbox, find_bwraps
 from workstation.agents.sandbox_run import Finished, run_in
@@ -13,6 +14,7 @@ from workstation_sdk import Agent, Context, Health, TaskFailed
 
 DEFAULT_TIMEOUT_MS = 10_000
 FILES_LIMIT = 100
+STREAM_BYTES = 400_000
 TRIAL_SECONDS = 20.0
 FORK = ("/bin/sh", "-c", "true & wait")
 
@@ -133,12 +135,14 @@ def _checked_files(files: dict[str, str], code_file: str) -> dict[str, bytes]:
 
 
 def _result(finished: Finished) -> dict[str, object]:
+    stdout, stdout_cut = fit_text(finished.stdout.decode(errors="replace"), STREAM_BYTES)
+    stderr, stderr_cut = fit_text(finished.stderr.decode(errors="replace"), STREAM_BYTES)
     return {
         "exit_code": finished.exit_code,
-        "stdout": finished.stdout.decode(errors="replace"),
-        "stderr": finished.stderr.decode(errors="replace"),
+        "stdout": stdout,
+        "stderr": stderr,
         "duration_ms": finished.duration_ms,
         "timed_out": finished.killed_by == "timeout",
-        "truncated": finished.truncated,
+        "truncated": finished.truncated or stdout_cut or stderr_cut,
         "killed_by": finished.killed_by,
     }

@@ -5,6 +5,7 @@ from urllib.parse import urljoin, urlsplit
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
 
+from workstation.agents.bounds import fit_items, fit_text
 from workstation_sdk import TaskFailed
 
 Selectors = list[str] | dict[str, str]
@@ -14,7 +15,10 @@ VALUE_LIMIT = 100_000
 MATCH_LIMIT = 1_000
 HEADING_LIMIT = 200
 LINK_LIMIT = 1_000
-RESULT_LIMIT = 900_000
+TEXT_BYTES = 350_000
+LINK_BYTES = 400_000
+URL_LIMIT = 4_000
+LABEL_LIMIT = 500
 
 INVISIBLE = frozenset({"script", "style", "template", "noscript"})
 INLINE = frozenset(
@@ -73,9 +77,9 @@ class Document:
         return {
             "url": self._url,
             "title": self.title,
-            "headings": [heading for heading in headings if heading],
-            "text": text[:VALUE_LIMIT],
-            "links": self.links()[:LINK_LIMIT],
+            "headings": [heading[:LABEL_LIMIT] for heading in headings if heading],
+            "text": fit_text(text[:VALUE_LIMIT], TEXT_BYTES)[0],
+            "links": fit_links(self.links()),
         }
 
     def links(self) -> list[dict[str, str]]:
@@ -83,9 +87,9 @@ class Document:
         found: dict[str, str] = {}
         for node in self._css("a[href]"):
             href = _absolute(self._base, node.attributes.get("href") or "")
-            if href is not None:
+            if href is not None and len(href) <= URL_LIMIT:
                 found.setdefault(href, visible_text(node))
-        return [{"text": text[:500], "href": href} for href, text in found.items()]
+        return [{"text": text[:LABEL_LIMIT], "href": href} for href, text in found.items()]
 
     def _first(self, css: str) -> str | None:
         nodes = self._css(css)
@@ -111,6 +115,11 @@ def invalid_selector(css: str) -> TaskFailed:
     """The refusal of a selector that is not CSS."""
     message = f"{css!r} is not a CSS selector; write one like h1, .price or div.card > a."
     return TaskFailed(message, type="InvalidSelector", retryable=False)
+
+
+def fit_links(links: list[dict[str, str]]) -> list[dict[str, str]]:
+    """As many of `links` as a result has room for."""
+    return fit_items(links[:LINK_LIMIT], LINK_BYTES)
 
 
 def is_complete(values: dict[str, object]) -> bool:

@@ -143,7 +143,7 @@ class Fetched:
     @property
     def content_type(self) -> str:
         """The media type without parameters, lower case; empty when the server names none."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return str(self.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
     def text(self) -> str:
         """The body decoded by the charset of its header, else of its <meta>, else UTF-8."""

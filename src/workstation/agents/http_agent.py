@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 import msgspec
 
+from workstation.agents.bounds import fit_text
 from workstation.agents.fetch import (
     Fetched,
     build_request,
@@ -24,6 +25,7 @@ from workstation.agents.settings import read_settings
 from workstation_sdk import Agent, Context, TaskFailed
 
 BODY_LIMIT = 256 * 1024
+TEXT_BYTES = 550_000
 DOWNLOAD_LIMIT = 256 * 1024 * 1024
 INLINE_LIMIT = 600 * 1024
 PROGRESS_EVERY_BYTES = 1024 * 1024
@@ -121,21 +123,28 @@ def _answer(fetched: Fetched) -> dict[str, object]:
         "url": fetched.url,
         "headers": dict(fetched.headers),
         **_body(fetched),
-        "truncated": fetched.truncated,
         "elapsed_ms": fetched.elapsed_ms,
     }
     if fetched.content_type.endswith("json") and not fetched.truncated:
-        try:
-            answer["json"] = msgspec.json.decode(fetched.body)
-        except msgspec.DecodeError as error:
-            answer["json_error"] = f"The body is called JSON but is not: {error}."
+        answer.update(_parsed(fetched.body))
     return answer
+
+
+def _parsed(body: bytes) -> dict[str, object]:
+    if b"\\u0000" in body:
+        return {"json_error": "The JSON holds a NUL, which a result cannot carry; see body."}
+    try:
+        return {"json": msgspec.json.decode(body)}
+    except msgspec.DecodeError as error:
+        return {"json_error": f"The body is called JSON but is not: {error}."}
 
 
 def _body(fetched: Fetched) -> dict[str, object]:
     kind = fetched.content_type
     textual = not kind or kind.startswith(TEXT_TYPES) or kind.endswith(("+json", "+xml"))
-    text = fetched.text() if textual else ""
-    if textual and "\0" not in text:
-        return {"body": text, "body_encoding": "text"}
-    return {"body": base64.b64encode(fetched.body).decode("ascii"), "body_encoding": "base64"}
+    text = fetched.text() if textual else "\0"
+    if "\0" in text:
+        encoded = base64.b64encode(fetched.body).decode("ascii")
+        return {"body": encoded, "body_encoding": "base64", "truncated": fetched.truncated}
+    shown, cut = fit_text(text, TEXT_BYTES)
+    return {"body": shown, "body_encoding": "text", "truncated": fetched.truncated or cut}

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import httpx
 
-from workstation.agents.extract import LINK_LIMIT, Document, Selectors, check_selectors, found_nothing
+from workstation.agents.bounds import check_size
+from workstation.agents.extract import Document, Selectors, check_selectors, fit_links, found_nothing
 from workstation.agents.fetch import build_request, fetch, guarded_client, refuse_error_status
 from workstation.agents.fetch_policy import FetchPolicy, parse_allow
 from workstation.agents.settings import read_settings
@@ -51,7 +52,7 @@ async def links(ctx: Context, url: str, same_host: bool = False) -> dict[str, ob
     if same_host:
         host = httpx.URL(page_url).host
         found = [link for link in found if httpx.URL(link["href"]).host == host]
-    return {"url": page_url, "total": len(found), "links": found[:LINK_LIMIT]}
+    return {"url": page_url, "total": len(found), "links": fit_links(found)}
 
 
 async def scrape_static(
@@ -78,7 +79,7 @@ def read_page(
     values = page.select(selectors, every=every)
     if found_nothing(values):
         refuse_error_status(url, status)
-    return values
+    return check_size(values)
 
 
 async def load_static(client: httpx.AsyncClient, url: str, timeout: timedelta) -> tuple[str, int, Document]:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from msgspec import UNSET
-from tests.support.websites import Secret
+from tests.support.websites import Secret, page_of
 from workstation_sdk.testing import run_task
 
 from workstation.agents.http_agent import agent
@@ -48,6 +48,13 @@ async def test_a_packed_body_counts_unpacked(shop: str) -> None:
     outcome = await run_task(agent, "request", {"url": f"{shop}/gzip"})
     assert outcome.result["truncated"] is True
     assert outcome.result["body"] == "y" * (256 * 1024)
+
+
+async def test_text_that_json_makes_longer_still_fits(shop: str) -> None:
+    outcome = await run_task(agent, "request", {"url": page_of(shop, "\1" * 30_000)})
+    assert outcome.result["body"].startswith("\1")
+    outcome = await run_task(agent, "request", {"url": page_of(shop, "\0")})
+    assert outcome.result["body_encoding"] == "base64"
 
 
 async def test_a_slow_answer_ends_at_the_timeout_in_milliseconds(shop: str) -> None:

@@ -1,11 +1,13 @@
 """scraper-agent on the example shop."""
 
+import msgspec
 import pytest
 from tests.support.websites import Secret
 from workstation_sdk.testing import run_task
 
 from workstation.agents.extract import Document
-from workstation.agents.scraper import agent
+from workstation.agents.scraper import agent, read_page
+from workstation_sdk import TaskFailed
 
 PRODUCT = {"title": "h1.product-title", "price": "span.price", "description": "div.description"}
 
@@ -130,3 +132,18 @@ def test_a_base_element_moves_relative_links() -> None:
 def test_a_very_deep_page_is_read() -> None:
     html = "<div>" * 5000 + "deep" + "</div>" * 5000
     assert Document(html, "http://x/").select(["body"]) == {"body": "deep"}
+
+
+async def test_a_result_too_large_for_a_task_fails_for_good(shop: str) -> None:
+    html = "<p>" + "é" * 5000 + "</p>"
+    page = Document(html * 200, f"{shop}/")
+    with pytest.raises(TaskFailed, match="narrower selectors") as failure:
+        read_page(page, shop, 200, ["p"], every=True)
+    assert failure.value.retryable is False
+
+
+def test_the_summary_of_a_huge_page_fits() -> None:
+    html = "".join(f"<h2>{'h' * 900}</h2><a href='/{n}{'x' * 3000}'>{'t' * 900}</a>\1\1" for n in range(1500))
+    summary = Document(html, "http://x/").summary()
+    assert len(msgspec.json.encode(summary)) < 900_000
+    assert summary["links"]
