@@ -1,9 +1,9 @@
 """Running handlers: many that never wait share one asyncio task, each that waits has one to itself.
 
-A lane is an asyncio task that works through the queue of attempts. The first time a handler really waits, its
-lane belongs to it alone (so cancellation, `asyncio.timeout` and task groups see a task of their own) and another
-lane takes over the queue. A handler that waited the last time gets a task of its own at once. Every handler runs in
-its own copy of the context.
+A lane is an asyncio task that works through the queue of attempts. The first time a handler really waits,
+its lane belongs to it alone (so cancellation, `asyncio.timeout` and task groups see a task of their own) and
+another lane takes over the queue. A handler that waited last time gets a task of its own at once. Every
+handler runs in its own copy of the context.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ class Lanes:
         self._shared: asyncio.Task[None] | None = None
 
     def start(self, attempt: Attempt) -> None:
-        """Begin an attempt in the loop's next turn: alone where its handler waited last time, else in a lane."""
+        """Begin an attempt in the loop's next turn, alone where its handler waited last time."""
         if attempt.handler.waits:
             self._spawn(self._alone(attempt))
         else:
