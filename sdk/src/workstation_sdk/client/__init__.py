@@ -1,0 +1,1 @@
+"""Talking to a server: tasks, agents and tokens, blocking or awaited."""
