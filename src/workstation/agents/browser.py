@@ -216,9 +216,7 @@ async def _data(visit: Visit, selectors: Selectors | None, wait_ms: int) -> dict
 
 async def _report_blocked(ctx: Context, visit: Visit) -> None:
     if visit.blocked:
-        await ctx.progress(
-            90, f"refused {len(visit.blocked)} requests of the page, the first: {visit.blocked[0]}"
-        )
+        await ctx.progress(90, f"refused {len(visit.blocked)} requests of the page, the first: {visit.blocked[0]}")
 
 
 async def _find(page: Page, selector: str) -> Locator:

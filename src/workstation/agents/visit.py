@@ -55,9 +55,7 @@ class Visit:
             ) from None
         except PlaywrightError as error:
             self.refuse_if_blocked()
-            raise TaskFailed(
-                f"{url} could not be opened: {_reason(error)}.", type="NavigationFailed"
-            ) from error
+            raise TaskFailed(f"{url} could not be opened: {_reason(error)}.", type="NavigationFailed") from error
         self.refuse_if_blocked()
 
     async def after_action(self) -> None:

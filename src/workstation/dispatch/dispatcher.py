@@ -126,6 +126,11 @@ class Dispatcher:
         self.returned(session, task_id, attempt)
         return True
 
+    def stop_giving(self) -> None:
+        """Give nothing more to any session of this replica."""
+        self.floor.close()
+        self.claimer.nudge()
+
     async def poll_once(self) -> None:
         """The look each second that makes every hint dispensable: changed agents, waiting counts, lanes with work."""
         await self.roster.refresh()

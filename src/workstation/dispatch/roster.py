@@ -59,6 +59,12 @@ class Roster:
         number = self._names.get(name)
         return None if number is None else self._agents[number]
 
+    def wanted(self) -> list[AgentView]:
+        """The agents that are meant to run, in order of their number."""
+        return [
+            self._agents[number] for number in sorted(self._agents) if self._agents[number].desired_status == "running"
+        ]
+
     def with_capability(self, capability: str) -> list[AgentView]:
         """Every agent that has a capability, as last read."""
         return [agent for agent in self._agents.values() if capability in agent.capabilities]

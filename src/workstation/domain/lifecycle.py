@@ -177,9 +177,7 @@ def _trouble(agent: AgentState, copy: Copy, policy: RestartPolicy) -> str | None
     return None
 
 
-def after_failure(
-    starts: Sequence[datetime], now: datetime, reason: str, policy: RestartPolicy
-) -> Retry | GiveUp:
+def after_failure(starts: Sequence[datetime], now: datetime, reason: str, policy: RestartPolicy) -> Retry | GiveUp:
     """A start or a copy failed: try again after a backoff, or give up when it was tried too often lately."""
     recent = [start for start in starts if now - start < policy.window]
     if len(recent) >= policy.most_starts:

@@ -38,13 +38,17 @@ class Authenticate(Protocol):
 class AgentDoor:
     """ASGI callable for WebSockets at /api/agents/:id/connect."""
 
-    def __init__(self, dispatcher: Dispatcher, authenticate: Authenticate, node_id: UUID, default_slots: int) -> None:
+    def __init__(self, dispatcher: Dispatcher, node_id: UUID, default_slots: int) -> None:
         self._dispatcher = dispatcher
-        self._authenticate = authenticate
+        self._authenticate: Authenticate = _nobody_yet
         self._node_id = node_id
         self._default_slots = default_slots
         self._tokens: dict[str, set[Outbox]] = {}
         self._open: set[Outbox] = set()
+
+    def authenticated_by(self, authenticate: Authenticate) -> None:
+        """Ask this who is at the door."""
+        self._authenticate = authenticate
 
     def close_revoked(self, token_ids: frozenset[str]) -> None:
         """Close the sockets of tokens that were revoked."""
@@ -155,6 +159,10 @@ class AgentDoor:
             int(LEASE.total_seconds() * 1000),
             int(HEARTBEAT.total_seconds() * 1000),
         )
+
+
+async def _nobody_yet(_header: bytes | None) -> Principal:
+    raise Unavailable("The server is starting.")
 
 
 class _WrongAgent(Refusal):
