@@ -15,9 +15,7 @@ _FIRST_LOOK_SECONDS: Final = 0.05
 _LAST_LOOK_SECONDS: Final = 0.5
 
 
-async def until(
-    database: Database, order: Order, status: str, seconds: float, monotonic: Callable[[], float]
-) -> bool:
+async def until(database: Database, order: Order, status: str, seconds: float, monotonic: Callable[[], float]) -> bool:
     """Whether the agent came to this status within so many seconds of the order.
 
     Raises RuntimeFailed with the driver's reason when it ended in error, Conflict when a newer order came.

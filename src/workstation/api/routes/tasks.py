@@ -49,9 +49,7 @@ async def create_task(call: Call) -> Reply:
     """Create a task. Once answered it is committed; it runs as soon as its agent has room."""
     using = call.using
     payload = call.document["payload"]
-    new = new_task(
-        call.body, payload, call.principal.owner, _header_key(call), using.settings.max_payload_bytes
-    )
+    new = new_task(call.body, payload, call.principal.owner, _header_key(call), using.settings.max_payload_bytes)
     await using.admission.check(new, payload)
     (made,) = await using.dispatcher.submitter.submit((new,))
     number = str(made.task_id)

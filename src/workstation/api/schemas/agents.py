@@ -99,7 +99,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     metadata: JsonObject | None
     health_metadata: JsonObject | None
     runtime: str
-    run: JsonObject | None | UnsetType = UNSET
+    run: JsonObject | UnsetType | None = UNSET
     built_in: bool
     version: int
     created_at: datetime | None
