@@ -62,9 +62,7 @@ def _last_lines(path: Path, lines: int) -> list[str]:
     return [line.decode(errors="replace") for line in data.splitlines()[-lines:]]
 
 
-async def follow(
-    path: Path, lines: int, ended: Callable[[], bool], interval: float = 0.2
-) -> AsyncGenerator[str, None]:
+async def follow(path: Path, lines: int, ended: Callable[[], bool], interval: float = 0.2) -> AsyncGenerator[str, None]:
     """Yield the last `lines` lines of `path`, then each new one, until `ended()` and all is read.
 
     `interval` is the pause between looks, in seconds. A file that was emptied is read from its start.

@@ -75,9 +75,7 @@ class ProcessDriver:
             "log": str(spec.log_path),
         }
 
-    def _spawn(
-        self, command: Command, environment: dict[str, str], spec: LaunchSpec
-    ) -> subprocess.Popen[bytes]:
+    def _spawn(self, command: Command, environment: dict[str, str], spec: LaunchSpec) -> subprocess.Popen[bytes]:
         try:
             log_files.bound_log(spec.log_path, self._log_bytes)
             log = log_files.open_log(spec.log_path)

@@ -66,9 +66,7 @@ def driver_named(drivers: Mapping[str, Driver], runtime: str) -> Driver:
     """The driver of a stored runtime name. Raises RuntimeFailure when this version has none such."""
     if runtime not in drivers:
         raise RuntimeFailure(
-            _MISSING.get(
-                runtime, f"There is no runtime driver {runtime!r}: known are {', '.join(sorted(drivers))}."
-            ),
+            _MISSING.get(runtime, f"There is no runtime driver {runtime!r}: known are {', '.join(sorted(drivers))}."),
             retryable=False,
         )
     return drivers[runtime]

@@ -91,9 +91,7 @@ class DataFolder:
     def lock(self) -> "FolderLock":
         """Take the folder for this process. Raises DataFolderTaken where another holds it."""
         try:
-            descriptor = os.open(
-                self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-            )
+            descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise self._unusable(error) from error
         try:
@@ -139,9 +137,7 @@ class DataFolder:
         try:
             return UUID(self._keep(path, lambda: str(uuid4())))
         except ValueError:
-            raise DataFolderFailure(
-                f"The node's identity {path} is damaged: remove it and start again."
-            ) from None
+            raise DataFolderFailure(f"The node's identity {path} is damaged: remove it and start again.") from None
 
     def write_credentials(self, credentials: Credentials) -> None:
         """Save what the command line needs (0600), all at once."""

@@ -91,6 +91,16 @@ async def start(database: Database, agent_id: int, principal: Principal) -> Orde
         return await _ordered(connection, row, agent_id, "agent.start_requested", principal)
 
 
+async def restart(database: Database, agent_id: int, principal: Principal) -> Order:
+    """Want an agent to be stopped and started again; raises Conflict for one that is started elsewhere."""
+    async with database.transaction() as connection:
+        row = await store.order_restart(connection, agent_id)
+        order = await _ordered(connection, row, agent_id, "agent.restart_requested", principal)
+        if order.runtime == "external":
+            raise Conflict(f"Agent {agent_id} is started elsewhere; restart its process there.")
+        return order
+
+
 async def stop(database: Database, agent_id: int, principal: Principal, *, force: bool = False) -> Order:
     """Want an agent to be stopped: drained first, or at once with force. An order repeated is harmless."""
     async with database.transaction() as connection:

@@ -131,6 +131,11 @@ async def order_start(connection: Connection, agent_id: int) -> Row | None:
     return await connection.fetchrow(_SQL["order_start"], agent_id)
 
 
+async def order_restart(connection: Connection, agent_id: int) -> Row | None:
+    """Ask for an agent to be stopped and started: its row (status, runtime, generation), or None."""
+    return await connection.fetchrow(_SQL["order_restart"], agent_id)
+
+
 async def order_stop(connection: Connection, agent_id: int, force: bool) -> Row | None:
     """Ask for an agent to stop: its row (status, runtime, generation), or None when there is none."""
     return await connection.fetchrow(_SQL["order_stop"], agent_id, force)

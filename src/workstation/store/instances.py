@@ -86,3 +86,8 @@ async def list_alive(connection: Connection, agent_id: int) -> list[Row]:
 async def prune_instances(connection: Connection, limit: int) -> int:
     """Delete instances that ended a week ago and hold nothing; returns how many."""
     return int((await connection.execute(_SQL["prune_instances"], limit)).rsplit(" ", 1)[-1])
+
+
+async def finish_launch(connection: Connection, launch_id: UUID, reason: str) -> None:
+    """End the instances that came from a launch which is gone."""
+    await connection.execute(_SQL["finish_launch"], launch_id, reason)

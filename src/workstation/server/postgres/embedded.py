@@ -251,9 +251,7 @@ class EmbeddedPostgres:
             postmaster.send(pid, step)
             if postmaster.wait_until_gone(pid, patience):
                 return
-        raise PostgresFailure(
-            f"PostgreSQL (process {pid}) cannot be ended, it hangs in the kernel: see its disk."
-        )
+        raise PostgresFailure(f"PostgreSQL (process {pid}) cannot be ended, it hangs in the kernel: see its disk.")
 
     def _reap(self) -> None:
         if self._child is not None and self._child.poll() is not None:

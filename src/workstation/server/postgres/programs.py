@@ -21,9 +21,7 @@ def place(data: Path, account: Account | None) -> str:
     return "/proc/self/cwd" if account is not None and sys.platform == "linux" else str(data)
 
 
-def run(
-    argv: list[str], data: Path, account: Account | None, text: str = ""
-) -> subprocess.CompletedProcess[str]:
+def run(argv: list[str], data: Path, account: Account | None, text: str = "") -> subprocess.CompletedProcess[str]:
     """Run a program to its end inside `data`, with `text` as its input, out of reach of Ctrl-C."""
     return subprocess.run(
         argv,

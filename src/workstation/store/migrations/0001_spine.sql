@@ -37,6 +37,7 @@ create table agent_registry (
     next_start_at timestamptz,                        -- a crashed agent is started again from here on
     generation integer not null default 0,            -- counts orders (start, stop, restart)
     force_stop boolean not null default false,
+    restart_at timestamptz,                           -- copies started before this are to be replaced
     version integer not null default 1,
     updated_at timestamptz not null default now(),
     removed_at timestamptz,

@@ -66,6 +66,15 @@ set desired_status = 'running', force_stop = false, start_attempts = '{}', next_
 where id = $1 and removed_at is null
 returning id, status, runtime, generation
 
+-- name: order_restart
+update agent_registry
+set desired_status = 'running', force_stop = false, start_attempts = '{}', next_start_at = null, restart_at = now(),
+    generation = generation + 1, unhealthy_since = null,
+    status = case when runtime = 'external' then status when status = 'running' then 'stopping' else 'starting' end,
+    status_reason = 'restart was asked for'
+where id = $1 and removed_at is null
+returning id, status, runtime, generation
+
 -- name: order_stop
 update agent_registry
 set desired_status = 'stopped', force_stop = $2, next_start_at = null, generation = generation + 1,

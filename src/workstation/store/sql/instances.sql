@@ -65,3 +65,7 @@ where id = any (array(
       and not exists (select from task_attempts a where a.instance_id = n.id and a.outcome is null)
     limit $1
 ))
+
+-- name: finish_launch
+update agent_instances set status = 'ended', ended_at = now(), reason = $2
+where launch_id = $1 and status in ('live', 'draining')

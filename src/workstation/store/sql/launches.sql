@@ -31,7 +31,7 @@ returning id
 -- Every agent that has something to be done or looked at, with its open launch and its living instances.
 select r.id, r.name, r.type, r.status, r.desired_status, r.runtime, r.spec, r.container_name, r.force_stop,
        r.start_attempts, r.next_start_at, r.generation, r.status_reason, r.max_concurrency,
-       r.status_changed_at, r.unhealthy_since, now() as now,
+       r.status_changed_at, r.unhealthy_since, r.restart_at, now() as now,
        l.id as launch_id, l.node_id, l.driver, l.handle, l.status as launch_status, l.started_at as launch_started_at,
        l.ready_at, l.stopping_at,
        (select count(*) from agent_instances n where n.agent_id = r.id and n.launch_id = l.id
