@@ -48,7 +48,7 @@ class Application:
         self.authenticator = Authenticator(
             using.key, using.revocations, using.clock.wall, _key_set(using, self._client)
         )
-        self._sockets = sockets
+        self.sockets = sockets
         self._cors = Cors(using.settings.allowed_origins)
         self._per_token = RateLimiter(using.settings.limits.per_token, using.clock.monotonic)
         self._per_address = RateLimiter(using.settings.limits.per_address, using.clock.monotonic)
@@ -59,8 +59,8 @@ class Application:
         """Serve one ASGI scope."""
         if scope["type"] == "http":
             await self._serve(scope, receive, send)
-        elif scope["type"] == "websocket" and self._sockets is not None:
-            await self._sockets(scope, receive, send)
+        elif scope["type"] == "websocket" and self.sockets is not None:
+            await self.sockets(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1011})
         elif scope["type"] == "lifespan":

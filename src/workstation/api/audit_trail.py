@@ -1,4 +1,4 @@
-"""What of the requests goes to the audit log: verbs of admins and operators, and refusals of whatever changes something."""
+"""What goes to the audit log: verbs of admins and operators, and refusals of whatever changes something."""
 
 from __future__ import annotations
 

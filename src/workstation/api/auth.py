@@ -28,7 +28,10 @@ class _Verified:
 
 
 class Authenticator:
-    """Checks the Authorization header. A token once verified is remembered; its expiry and revocation are asked each time."""
+    """Checks the Authorization header.
+
+    A token once verified is remembered; its expiry and revocation are asked each time.
+    """
 
     def __init__(
         self,
@@ -53,7 +56,7 @@ class Authenticator:
         return self._still_good(verified)
 
     async def authenticate(self, header: bytes | None) -> Principal:
-        """The principal of an Authorization header. Raises Unauthenticated, or Unavailable without the provider's keys."""
+        """The principal of an Authorization header. Raises Unauthenticated, or Unavailable without keys."""
         principal = self.known(header)
         if principal is not None:
             return principal

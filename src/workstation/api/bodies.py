@@ -111,8 +111,9 @@ def _reader(type_: Any) -> Reader:
         for bound in bounds:
             shape = Annotated[shape, bound]
         return _list_reader(shape, BodyReader(struct))
-    decode = msgspec.json.Decoder(type_).decode
-    return _object_reader(decode) if _holds_object(type_) else decode
+    if _is_raw(type_):
+        return _raw_reader(as_object=_holds_object(type_), nullable=type(None) in get_args(type_))
+    return msgspec.json.Decoder(type_).decode
 
 
 def _is_struct(type_: Any) -> bool:
@@ -124,12 +125,18 @@ def _holds_object(type_: Any) -> bool:
     return any((meta.extra or {}).get("object") for meta in metas) or any(map(_holds_object, get_args(type_)))
 
 
-def _object_reader(decode: Reader) -> Reader:
-    def read(raw: msgspec.Raw) -> Any:
-        value = decode(raw)
-        if isinstance(value, msgspec.Raw) and bytes(memoryview(value)[:1]) != b"{":
+def _is_raw(type_: Any) -> bool:
+    return type_ is msgspec.Raw or any(map(_is_raw, get_args(type_)))
+
+
+def _raw_reader(*, as_object: bool, nullable: bool) -> Reader:
+    def read(raw: msgspec.Raw) -> msgspec.Raw | None:
+        text = bytes(raw)
+        if nullable and text == b"null":
+            return None
+        if as_object and not text.startswith(b"{"):
             raise msgspec.ValidationError("Expected an object")
-        return value
+        return raw
 
     return read
 

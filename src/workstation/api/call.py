@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 class Call:
-    """What a handler is given. principal is set where the rule asks for a token; body and query where the route has them.
+    """What a handler is given.
 
-    document is the body as plain Python values.
+    principal is set where the rule asks for a token, body and query where the route has them. document is the body as
+    plain Python values.
     """
 
     __slots__ = (

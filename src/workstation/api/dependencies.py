@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
+from workstation.api.gateway.pull import PullSessions
 from workstation.api.keys import KeySource
 from workstation.api.limits import Limits
 from workstation.api.revocations import Revocations
@@ -41,6 +42,18 @@ async def _nothing_missing() -> tuple[str, ...]:
     return ()
 
 
+class LogSource(Protocol):
+    """Where the output of started agents can be read. Raises NotFound, and RuntimeFailed when it cannot be read."""
+
+    async def tail(self, agent_id: int, lines: int) -> list[str]:
+        """The last lines of an agent, oldest first; none for an agent that was not started by us."""
+        ...
+
+    def follow(self, agent_id: int, lines: int) -> AsyncIterator[str]:
+        """The last lines and then every new one as it comes."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Dependencies:
     """Everything a handler may use. missing() tells what is not ready yet, one sentence each; empty when all is."""
@@ -51,6 +64,8 @@ class Dependencies:
     audit: AuditTrail
     dispatcher: Dispatcher
     admission: Admission
+    pulling: PullSessions
+    logs: LogSource
     settings: ApiSettings = field(default_factory=ApiSettings)
     clock: Clock = field(default_factory=Clock)
     missing: Callable[[], Awaitable[tuple[str, ...]]] = _nothing_missing

@@ -106,7 +106,7 @@ class KeySet:
 
 
 def _usable(document: Any) -> dict[str, tuple[jwt.PyJWK, str]]:
-    """The signing keys of a key set by their id; symmetric ones and those without an id or of other kinds are left out."""
+    """The signing keys of a key set by their id; symmetric ones, other kinds and those without an id are left out."""
     found: dict[str, tuple[jwt.PyJWK, str]] = {}
     entries = document.get("keys", ()) if isinstance(document, dict) else ()
     for entry in entries:

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the table of routes: what is not in the table cannot be served, nor documented."""
+"""The OpenAPI 3.1 document, made from the table of routes, so that what is served and what is documented agree."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ Listener: TypeAlias = Callable[[frozenset[str]], None]
 
 
 class Revocations:
-    """The ids of revoked tokens, read again each second by whoever calls refresh(), and at once after a local revoke."""
+    """The ids of revoked tokens: read again by refresh(), each second, and known at once after a local revoke."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -86,7 +86,7 @@ class _Node:
 
 
 class Router:
-    """Finds the route of a method and a path. A literal segment wins over a parameter; one trailing slash is ignored."""
+    """Finds the route of a method and a path. Literal segments win over parameters; a trailing slash is ignored."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes = tuple(routes)

@@ -30,7 +30,8 @@ class Admission:
     async def check(self, task: NewTask, payload: Any, at: str = "") -> None:
         """Raise UnknownType, PayloadInvalid or QueueFull. payload is the task's payload as plain values.
 
-        at is the path of the task in the request. Before it refuses it reads the registry again: what an agent declared a moment ago counts.
+        at is the path of the task in the request. Before a refusal the registry is read again: what an agent declared
+        a moment ago counts.
         """
         refusal = self._refusal(task, payload)
         if refusal is not None and not isinstance(refusal, QueueFull):

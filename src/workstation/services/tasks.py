@@ -9,6 +9,7 @@ from workstation.domain.errors import Conflict, Forbidden, NotFound
 from workstation.domain.explain import Explanation, explain
 from workstation.domain.principal import Principal, Role
 from workstation.services.facts import candidates_of, facts_of
+from workstation.store import agents as agent_store
 from workstation.store import tasks as store
 from workstation.store.database import Connection, Database, Row
 from workstation.store.tasks import TaskFilter
@@ -64,6 +65,18 @@ async def list_tasks(database: Database, narrowed: TaskFilter, limit: int, princ
         rows = await store.list_tasks(connection, narrowed, limit + 1)
     page = rows[:limit]
     return TaskPage(page, page[-1]["id"] if len(rows) > limit else None)
+
+
+async def count_of_agent(database: Database, agent_id: int, principal: Principal) -> int:
+    """How many tasks of an agent this caller may see; raises NotFound for an unknown agent."""
+    async with database.session() as connection:
+        if agent_id not in await agent_store.get_agents(connection, [agent_id]):
+            raise NotFound(f"There is no agent {agent_id}; list them with GET /api/agents.")
+        if not principal.sees_everything:
+            return await store.count_of_agent(connection, agent_id, principal.owner)
+        rows = await store.get_counts(connection, agent_id)
+    states = ("waiting", "pending", "running", "completed", "failed", "cancelled")
+    return sum(row[state] for row in rows for state in states)
 
 
 @dataclass(frozen=True, slots=True)

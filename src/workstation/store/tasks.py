@@ -274,6 +274,11 @@ async def list_tasks(connection: Connection, narrowed: TaskFilter, limit: int) -
     )
 
 
+async def count_of_agent(connection: Connection, agent_id: int, created_by: str) -> int:
+    """How many tasks of an agent one creator has."""
+    return int(await connection.fetchval(_SQL["count_of_agent"], agent_id, created_by))
+
+
 async def cancel(connection: Connection, task_id: int, actor: str) -> tuple[int, UUID | None] | None:
     """Cancel a task that is not final: (attempt, instance that held it), or None when there was nothing to cancel."""
     row = await connection.fetchrow(_SQL["cancel"], task_id, actor)

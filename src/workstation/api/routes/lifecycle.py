@@ -1,4 +1,4 @@
-"""Start, stop and restart: the order is given, then the answer waits until it is so."""
+"""Start and stop: the order is given, then the answer waits until it is so."""
 
 from __future__ import annotations
 
@@ -29,13 +29,6 @@ async def stop_agent(call: Call) -> Reply:
     return await _answer(call, order, "stopped", "stopped", "stopping")
 
 
-async def restart_agent(call: Call) -> Reply:
-    """Stop an agent and start it again. 200 once it runs; 202 when that takes longer than the wait."""
-    agent_id = ids.number(call.params[0], "id")
-    order = await agents.restart(call.using.database, agent_id, call.principal)
-    return await _answer(call, order, "running", "restarted", "restarting")
-
-
 async def _answer(call: Call, order: Order, status: str, done: str, doing: str) -> Reply:
     query: WaitQuery = call.query
     await call.using.dispatcher.roster.refresh()
@@ -54,7 +47,7 @@ def _waits(call: Call) -> bool:
 
 
 def _order(verb: str, summary: str, description: str = "") -> Route:
-    handlers = {"start": start_agent, "stop": stop_agent, "restart": restart_agent}
+    handlers = {"start": start_agent, "stop": stop_agent}
     return Route(
         "POST",
         f"/api/agents/:id/{verb}",
@@ -75,5 +68,4 @@ def _order(verb: str, summary: str, description: str = "") -> Route:
 ROUTES: Final = (
     _order("start", "Start an agent"),
     _order("stop", "Stop an agent"),
-    _order("restart", "Restart an agent"),
 )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from workstation.api.routes import agents, audit, events, system, tasks, tokens
+from workstation.api.routes import agent_side, agents, audit, events, lifecycle, logs, system, tasks, tokens
 
 ROUTES: Final = (
     *agents.ROUTES,
+    *lifecycle.ROUTES,
+    *logs.ROUTES,
+    *agent_side.ROUTES,
     *tasks.ROUTES,
     *tokens.ROUTES,
     *audit.ROUTES,

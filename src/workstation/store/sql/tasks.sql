@@ -373,3 +373,7 @@ where id = any (array(
     select id from agent_tasks where completed_at < now() - $2::interval and not dead_letter order by id limit $1
     for update skip locked
 ))
+
+-- name: count_of_agent
+-- All tasks of an agent by one creator.
+select count(*) from agent_tasks where agent_id = $1 and created_by = $2
