@@ -61,9 +61,7 @@ class Roster:
 
     def wanted(self) -> list[AgentView]:
         """The agents that are meant to run, in order of their number."""
-        return [
-            self._agents[number] for number in sorted(self._agents) if self._agents[number].desired_status == "running"
-        ]
+        return [agent for _, agent in sorted(self._agents.items()) if agent.desired_status == "running"]
 
     def with_capability(self, capability: str) -> list[AgentView]:
         """Every agent that has a capability, as last read."""

@@ -92,6 +92,7 @@ def compose(
     )
     supervise = _loop("supervisor", supervisor.supervise_once, 1.0)
     supervisor.nudged_by(supervise.nudge)
+    dispatcher.roster.on_change(lambda _agent, _number: supervise.nudge())
     revocations = Revocations(database)
     audit = AuditTrail(database)
     readiness = Readiness(database)
@@ -102,9 +103,8 @@ def compose(
         audit=audit,
         dispatcher=dispatcher,
         admission=Admission(dispatcher.roster),
-        pull=PullSessions(dispatcher, node_id),
+        pulling=PullSessions(dispatcher, node_id),
         logs=AgentLogs(database, folder),
-        nudge_supervisor=supervise.nudge,
         settings=ApiSettings(allowed_origins=settings.allowed_origins),
         missing=readiness.missing,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -29,10 +29,7 @@ _CLOSE_CODES: dict[type[Refusal], int] = {
 }
 
 
-class Authenticate(Protocol):
-    """Verifies an Authorization header; raises Unauthenticated."""
-
-    def __call__(self, header: bytes | None) -> Awaitable[Principal]: ...
+Authenticate: TypeAlias = Callable[[bytes | None], Awaitable[Principal]]
 
 
 class AgentDoor:
