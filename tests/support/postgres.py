@@ -19,9 +19,7 @@ import asyncpg
 from workstation.server.postgres import EmbeddedPostgres, PostgresOptions
 
 ROOT = Path(tempfile.gettempdir()) / f"workstation-tests-{os.geteuid()}"
-OPTIONS = PostgresOptions(
-    durable=False, shared_buffers="64MB", max_wal_size="512MB", stop_timeout=timedelta(seconds=1)
-)
+OPTIONS = PostgresOptions(durable=False, shared_buffers="64MB", max_wal_size="512MB", stop_timeout=timedelta(seconds=1))
 
 
 def private_root() -> Path:

@@ -161,9 +161,7 @@ class Worker:
         for item in frame.items:
             self._outcomes.settle((item.task, item.attempt))
             if item.code is not None:
-                _log.warning(
-                    "%s of task %s was refused: %s", item.kind or "report", item.task, item.error or item.code
-                )
+                _log.warning("%s of task %s was refused: %s", item.kind or "report", item.task, item.error or item.code)
         self.changed.set()
 
     def _cancel(self, frame: Cancel) -> None:

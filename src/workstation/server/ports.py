@@ -42,7 +42,12 @@ def url_of(listener: socket.socket) -> str:
 def _by_whom(port: int) -> str:
     try:
         for connection in psutil.net_connections("tcp"):
-            if connection.laddr and connection.status == psutil.CONN_LISTEN and connection.laddr[1] == port and connection.pid:
+            if (
+                connection.laddr
+                and connection.status == psutil.CONN_LISTEN
+                and connection.laddr[1] == port
+                and connection.pid
+            ):
                 return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
     except (psutil.AccessDenied, psutil.NoSuchProcess):
         return ""

@@ -12,6 +12,7 @@ from workstation.domain.tasks import Claim
 from workstation.services import queue
 from workstation.store import agents as agent_store
 from workstation.store import instances as store
+from workstation.store import launches as launch_store
 from workstation.store.database import Connection
 
 LEASE = timedelta(seconds=15)
@@ -66,6 +67,8 @@ async def hello(connection: Connection, said: Hello) -> list[Claim]:
         )
         await agent_store.refresh_external(connection, [said.agent_id])
         await agent_store.say_hello(connection, said.agent_id, said.launch_id)
+        if said.launch_id is not None:
+            await launch_store.mark_ready(connection, said.launch_id)
     return [] if is_new else (await queue.held_by(connection, [said.instance_id]))[said.instance_id]
 
 

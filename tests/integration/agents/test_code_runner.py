@@ -116,9 +116,7 @@ print(sorted(os.environ))
 """
     ended = await runner.run("run", language="python", code=code)
     lines = ended.result["stdout"].splitlines()
-    assert [
-        line for line in lines[:-1] if not line.endswith("unreadable") and not line.startswith("/proc/1/")
-    ] == []
+    assert [line for line in lines[:-1] if not line.endswith("unreadable") and not line.startswith("/proc/1/")] == []
     assert "WORKSTATION" not in ended.result["stdout"]
     assert "TOKEN" not in lines[-1]
 

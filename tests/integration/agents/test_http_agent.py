@@ -13,9 +13,7 @@ from workstation.agents.http_agent import agent
 
 
 async def test_a_request_returns_status_headers_body_and_json(shop: str) -> None:
-    outcome = await run_task(
-        agent, "request", {"url": f"{shop}/echo", "headers": {"X-Test": "1"}, "unknown": True}
-    )
+    outcome = await run_task(agent, "request", {"url": f"{shop}/echo", "headers": {"X-Test": "1"}, "unknown": True})
     result = outcome.result
     assert result["status"] == 200
     assert result["headers"]["content-type"] == "application/json"
@@ -80,9 +78,7 @@ async def test_a_request_that_is_not_http_is_refused_for_good(shop: str, payload
 async def test_redirects_are_followed_to_allowed_places(shop: str) -> None:
     outcome = await run_task(agent, "request", {"url": f"{shop}/redirect?to=/echo"})
     assert outcome.result["url"] == f"{shop}/echo"
-    unfollowed = await run_task(
-        agent, "request", {"url": f"{shop}/redirect?to=/echo", "follow_redirects": False}
-    )
+    unfollowed = await run_task(agent, "request", {"url": f"{shop}/redirect?to=/echo", "follow_redirects": False})
     assert unfollowed.result["status"] == 302
 
 
@@ -116,9 +112,7 @@ async def test_a_redirect_to_a_private_service_is_refused(shop: str, secret: Sec
         "http://[fd00:ec2::254]/latest/",
     ],
 )
-async def test_a_private_destination_is_refused_however_it_is_written(
-    shop: str, secret: Secret, url: str
-) -> None:
+async def test_a_private_destination_is_refused_however_it_is_written(shop: str, secret: Secret, url: str) -> None:
     for task in ("request", "download"):
         outcome = await run_task(agent, task, {"url": url.format(port=secret.port)})
         assert outcome.error is not None

@@ -68,9 +68,7 @@ print(child.pid, daemon.pid, flush=True)
 
 
 @pytest.mark.parametrize("grace", [timedelta(seconds=5), NOW])
-async def test_a_stop_ends_everything_the_copy_started(
-    driver: ProcessDriver, tmp_path: Path, grace: timedelta
-) -> None:
+async def test_a_stop_ends_everything_the_copy_started(driver: ProcessDriver, tmp_path: Path, grace: timedelta) -> None:
     handle = await driver.start(spec(tmp_path, FAMILY.format(then="time.sleep(60)")))
     [pids] = await printed(driver, handle)
     assert (await driver.stats(handle)).processes == 3  # type: ignore[union-attr]
@@ -78,9 +76,7 @@ async def test_a_stop_ends_everything_the_copy_started(
     assert not any(_lives(int(pid)) for pid in pids.split())
 
 
-async def test_what_a_crashed_copy_left_behind_is_swept_by_a_stop(
-    driver: ProcessDriver, tmp_path: Path
-) -> None:
+async def test_what_a_crashed_copy_left_behind_is_swept_by_a_stop(driver: ProcessDriver, tmp_path: Path) -> None:
     handle = await driver.start(spec(tmp_path, FAMILY.format(then="os._exit(1)")))
     [pids] = await printed(driver, handle)
     assert (await driver.wait(handle)).code == 1
@@ -93,9 +89,7 @@ def _lives(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
-async def test_an_ended_copy_leaves_no_zombie_even_if_nobody_asks(
-    driver: ProcessDriver, tmp_path: Path
-) -> None:
+async def test_an_ended_copy_leaves_no_zombie_even_if_nobody_asks(driver: ProcessDriver, tmp_path: Path) -> None:
     handle = await driver.start(spec(tmp_path, ""))
     async with asyncio.timeout(10):
         while psutil.pid_exists(handle["pid"]):
@@ -141,9 +135,7 @@ asyncio.run(main())
 """
 
 
-async def test_a_copy_survives_the_kill_of_its_server_and_is_adopted(
-    driver: ProcessDriver, tmp_path: Path
-) -> None:
+async def test_a_copy_survives_the_kill_of_its_server_and_is_adopted(driver: ProcessDriver, tmp_path: Path) -> None:
     server = await asyncio.create_subprocess_exec(
         sys.executable, "-c", STARTER, str(tmp_path / "a.log"), stdout=subprocess.PIPE
     )

@@ -152,9 +152,7 @@ asyncio.run(main())
 
 
 def starter(folder: Path, lives: float) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", STARTER, folder, str(lives)], stdout=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen([sys.executable, "-c", STARTER, folder, str(lives)], stdout=subprocess.PIPE, text=True)
 
 
 async def test_a_server_whose_starter_was_killed_is_adopted(server: EmbeddedPostgres, folder: Path) -> None:
@@ -170,15 +168,11 @@ async def test_a_server_whose_starter_was_killed_is_adopted(server: EmbeddedPost
     assert not is_alive(pid)
 
 
-async def test_of_two_starters_at_once_one_starts_and_one_adopts(
-    server: EmbeddedPostgres, folder: Path
-) -> None:
+async def test_of_two_starters_at_once_one_starts_and_one_adopts(server: EmbeddedPostgres, folder: Path) -> None:
     await server.stop()
     with starter(folder, 0) as one, starter(folder, 0) as other:
         assert one.stdout is not None and other.stdout is not None
-        told = sorted(
-            (one.stdout.readline().split(), other.stdout.readline().split()), key=lambda line: line[1]
-        )
+        told = sorted((one.stdout.readline().split(), other.stdout.readline().split()), key=lambda line: line[1])
     assert told[0][0] == told[1][0]
     assert [line[1] for line in told] == ["False", "True"]
 
@@ -209,9 +203,7 @@ async def test_a_session_that_outlived_its_killed_server_is_ended_first(server: 
     connection.terminate()
 
 
-async def test_a_stale_pid_file_that_names_a_stranger_is_not_believed(
-    server: EmbeddedPostgres, folder: Path
-) -> None:
+async def test_a_stale_pid_file_that_names_a_stranger_is_not_believed(server: EmbeddedPostgres, folder: Path) -> None:
     await server.stop()
     data = folder / "postgres" / "18"
     owner = data.stat().st_uid
@@ -249,9 +241,7 @@ async def test_a_watched_server_comes_back_and_says_so(server: EmbeddedPostgres)
     assert events.empty()
 
 
-async def test_a_watched_server_that_cannot_start_is_tried_again(
-    server: EmbeddedPostgres, folder: Path
-) -> None:
+async def test_a_watched_server_that_cannot_start_is_tried_again(server: EmbeddedPostgres, folder: Path) -> None:
     events: asyncio.Queue[PostgresEvent] = asyncio.Queue()
     broken = folder / "postgres" / "18" / "postgresql.local.conf"
     broken.write_text("shared_buffers = nonsense\n")
@@ -278,9 +268,7 @@ async def test_data_of_another_version_are_refused_and_kept(tmp_path: Path) -> N
     old = tmp_path / "postgres" / "17"
     old.mkdir(parents=True)
     (old / "PG_VERSION").write_text("17\n")
-    with pytest.raises(
-        PostgresFailure, match=r"are of PostgreSQL 17, and the installed programs are 18: install"
-    ):
+    with pytest.raises(PostgresFailure, match=r"are of PostgreSQL 17, and the installed programs are 18: install"):
         await made_in(tmp_path).start()
     assert sorted(path.name for path in (tmp_path / "postgres").iterdir()) == ["17", "socket"]
 

@@ -119,9 +119,7 @@ time.sleep(60)
 
 def test_a_killed_holder_holds_nothing_even_if_its_children_live(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path)
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         child = int(process.stdout.readline())
         try:

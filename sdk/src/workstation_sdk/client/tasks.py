@@ -118,9 +118,7 @@ def wait_for(task_id: str | int, *, timeout: timedelta | None = None) -> Talk[Ta
         if task.final:
             return task
         if ends is not None and monotonic() >= ends:
-            raise WaitTimedOut(
-                f"task {task_id} is still {task.status} after {timeout}: it goes on, wait again"
-            )
+            raise WaitTimedOut(f"task {task_id} is still {task.status} after {timeout}: it goes on, wait again")
 
 
 def watch(task_id: str | int) -> Stream[Task]:
@@ -154,9 +152,7 @@ def list_tasks(
     return (yield from ask(Request("GET", "/api/agents/tasks", query), Data[TaskPage])).data
 
 
-def all_tasks(
-    *, status: str | None = None, agent: str | int | None = None, type: str | None = None
-) -> Stream[Task]:
+def all_tasks(*, status: str | None = None, agent: str | int | None = None, type: str | None = None) -> Stream[Task]:
     """Yield every task that fits, page after page."""
     cursor = None
     while True:

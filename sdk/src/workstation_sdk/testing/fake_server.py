@@ -129,9 +129,7 @@ class FakeServer:
     closes instead of welcoming.
     """
 
-    def __init__(
-        self, *, slots: int = 10, heartbeat_ms: int = 50, agents: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, *, slots: int = 10, heartbeat_ms: int = 50, agents: Mapping[str, str] | None = None) -> None:
         self.slots = slots
         self.heartbeat_ms = heartbeat_ms
         self.agents = dict({"test-agent": "1"} if agents is None else agents)
@@ -271,7 +269,5 @@ class FakeServer:
         if request.path != "/api/agents":
             return None
         agents = [{"id": number, "name": name} for name, number in self.agents.items()]
-        body = msgspec.json.encode(
-            {"success": True, "data": {"agents": agents, "total": len(agents)}}
-        ).decode()
+        body = msgspec.json.encode({"success": True, "data": {"agents": agents, "total": len(agents)}}).decode()
         return connection.respond(200, body)

@@ -8,7 +8,7 @@ returning id
 -- name: seed
 -- Inserts one built-in agent unless it is there; the name is looked up first, so that no id is burnt.
 insert into agent_registry (name, type, capabilities, spec, built_in, desired_status)
-select $1, $2, $3, $4::jsonb, true, $5
+select $1::text, $2, $3, $4::jsonb, true, $5
 where not exists (select from agent_registry where name = $1 and removed_at is null)
 returning id
 
