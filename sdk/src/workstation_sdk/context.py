@@ -10,6 +10,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from workstation_sdk.attempt import Attempt
 from workstation_sdk.protocol import VALUE_LIMIT, ProgressItem, encode
+from workstation_sdk.text import sendable
 
 _decode_object: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 
@@ -92,7 +93,7 @@ class TaskFacts:
             self.task_id,
             self.attempt,
             UNSET if percent is None else percent,
-            message or UNSET,
+            sendable(message) if message else UNSET,
             UNSET if data is UNSET else _raw_checkpoint(data),
         )
 

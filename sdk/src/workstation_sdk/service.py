@@ -162,11 +162,11 @@ class Service:
             self._session = None
             await socket.close()
         self._last_contact = self._loop.time()
-        self._after_close(socket.close_code)
+        self._after_close(socket.close_code, socket.close_reason)
         return welcomed
 
-    def _after_close(self, code: int | None) -> None:
-        if (error := final_error(code)) is not None:
+    def _after_close(self, code: int | None, reason: str | None) -> None:
+        if (error := final_error(code, reason)) is not None:
             raise error
         if code == DEAD_INSTANCE:
             _log.warning("this instance is dead for the server: dropping its work")

@@ -5,6 +5,7 @@ import contextvars
 import threading
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
@@ -79,6 +80,15 @@ async def test_an_agent_finds_its_number_by_its_name(agent: Agent) -> None:
         serving = asyncio.create_task(agent.serve(url=server.url, token=server.token))
         connection = await server.connection()
         assert connection.path == "/api/agents/7/connect"
+        agent.drain()
+        await serving
+
+
+async def test_an_agent_finds_and_serves_through_a_unix_socket(agent: Agent, tmp_path: Path) -> None:
+    async with FakeServer(socket_path=str(tmp_path / "s")) as server:
+        serving = asyncio.create_task(agent.serve(url=server.url, token=server.token))
+        connection = await server.connection()
+        assert isinstance(await server.outcome(await server.submit(connection, "echo")), DoneItem)
         agent.drain()
         await serving
 
