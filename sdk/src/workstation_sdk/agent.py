@@ -133,6 +133,7 @@ class Agent:
         logging.basicConfig(
             level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
         )
+        logging.getLogger("httpx").setLevel(logging.WARNING)
         code = 0
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             try:

@@ -21,15 +21,15 @@ class Ending(enum.Enum):
 class Attempt:
     """The claim, its handler and, once it waits for something, its own asyncio task."""
 
-    __slots__ = ("claim", "ending", "handler", "key", "progress", "task", "timer")
+    __slots__ = ("claim", "ending", "handler", "key", "late_at", "progress", "task")
 
-    def __init__(self, claim: Claim, key: Key, handler: Handler) -> None:
+    def __init__(self, claim: Claim, key: Key, handler: Handler, late_at: float) -> None:
         self.claim = claim
         self.key = key
         self.handler = handler
+        self.late_at = late_at
         self.ending: Ending | None = None
         self.task: asyncio.Task[None] | None = None
-        self.timer: asyncio.TimerHandle | None = None
         self.progress: ProgressItem | None = None
 
     def stop(self, ending: Ending) -> None:

@@ -16,13 +16,15 @@ Resources = Callable[[], AbstractAsyncContextManager[Any]]
 class Handler:
     """One task type: its function and what the function takes."""
 
-    __slots__ = ("blocking", "function", "parameters", "type")
+    __slots__ = ("blocking", "function", "parameters", "type", "waits")
 
     def __init__(self, type: str, function: Callable[..., Any]) -> None:
         self.type = type
         self.function = function
         self.parameters: Parameters = read_signature(function)
         self.blocking = not inspect.iscoroutinefunction(inspect.unwrap(function))
+        self.waits = self.blocking
+        """Whether it really waited when it last ran; decides how it is run the next time."""
 
 
 @asynccontextmanager

@@ -2,7 +2,8 @@
 
 A lane is an asyncio task that works through the queue of attempts. The first time a handler really waits,
 its lane belongs to it alone (so cancellation, `asyncio.timeout` and task groups see a task of their own) and
-another lane takes over the queue. Every handler runs in its own copy of the context.
+another lane takes over the queue. A handler that waited last time gets a task of its own at once. Every
+handler runs in its own copy of the context.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from typing import Any
 
-from workstation_sdk.attempt import Attempt, Ending
+from workstation_sdk.attempt import Attempt
 from workstation_sdk.conclusion import completed, raised, released
 from workstation_sdk.context import Context, ProgressPort, SyncContext
 from workstation_sdk.errors import TaskFailed
@@ -26,9 +27,6 @@ _log = logging.getLogger("workstation_sdk")
 
 SLICE = 0.005
 """Seconds after which handlers that never wait let the rest of the loop have its turn."""
-
-TIMEOUT_GRACE = 1.0
-"""Seconds the server has to take a late attempt back before we stop it ourselves."""
 
 Finished = Callable[[Attempt, Outcome], None]
 
@@ -43,24 +41,27 @@ class Lanes:
         self._resources = resources
         self._threads = Threads()
         self._queue: deque[Attempt] = deque()
-        self._lanes: set[asyncio.Task[None]] = set()
-        self._open = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._shared: asyncio.Task[None] | None = None
 
     def start(self, attempt: Attempt) -> None:
-        """Queue an attempt; it begins in the loop's next turn."""
-        self._queue.append(attempt)
-        if not self._open:
-            self._open_lane()
+        """Begin an attempt in the loop's next turn, alone where its handler waited last time."""
+        if attempt.handler.waits:
+            self._spawn(self._alone(attempt))
+        else:
+            self._queue.append(attempt)
+            if self._shared is None:
+                self._shared = self._spawn(self._lane())
 
     def close(self) -> None:
         """Let idle threads end."""
         self._threads.close()
 
-    def _open_lane(self) -> None:
-        self._open = True
-        lane = self._loop.create_task(self._lane())
-        self._lanes.add(lane)
-        lane.add_done_callback(self._lanes.discard)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _lane(self) -> None:
         task = asyncio.current_task()
@@ -68,13 +69,8 @@ class Lanes:
         queue, loop = self._queue, self._loop
         ends = loop.time() + SLICE
         while queue:
-            attempt = queue.popleft()
-            attempt.task = task
-            outcome = await self._outcome(attempt) if attempt.ending is None else released(attempt)
-            attempt.task = None
-            self._finished(attempt, outcome)
-            if attempt.timer is not None:
-                attempt.timer.cancel()
+            await self._work(queue.popleft(), task)
+            if self._shared is not task:
                 return
             if task.cancelling():
                 break
@@ -83,10 +79,24 @@ class Lanes:
                 ends = loop.time() + SLICE
         self._hand_over()
 
+    async def _alone(self, attempt: Attempt) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        attempt.handler.waits = False
+        await self._work(attempt, task)
+
+    async def _work(self, attempt: Attempt, task: asyncio.Task[None]) -> None:
+        attempt.task = task
+        outcome = await self._outcome(attempt) if attempt.ending is None else released(attempt)
+        attempt.task = None
+        self._finished(attempt, outcome)
+
     def _hand_over(self) -> None:
-        self._open = False
-        if self._queue:
-            self._open_lane()
+        """Give up the lane: handlers that are known to wait get a task each, the others a new lane."""
+        self._shared = None
+        queue, self._queue = self._queue, deque()
+        for attempt in queue:
+            self.start(attempt)
 
     async def _outcome(self, attempt: Attempt) -> Outcome:
         handler = attempt.handler
@@ -95,7 +105,7 @@ class Lanes:
             context: Context | SyncContext
             if handler.blocking:
                 context = SyncContext(attempt, self._port, self._resources)
-                work = self._in_thread(partial(handler.function, context, **arguments))
+                work = self._threads.call(partial(handler.function, context, **arguments))
             else:
                 context = Context(attempt, self._port, self._resources)
                 work = handler.function(context, **arguments)
@@ -105,13 +115,10 @@ class Lanes:
             return raised(attempt, error)
         return completed(attempt, result, context.usage)
 
-    async def _in_thread(self, call: Callable[[], Any]) -> Any:
-        return await asyncio.wrap_future(self._threads.submit(call))
-
     def _waits(self, attempt: Attempt) -> None:
-        seconds = attempt.claim.timeout_ms / 1000 + TIMEOUT_GRACE
-        attempt.timer = self._loop.call_later(seconds, attempt.stop, Ending.TIMED_OUT)
-        self._hand_over()
+        attempt.handler.waits = True
+        if attempt.task is self._shared:
+            self._hand_over()
 
 
 @types.coroutine

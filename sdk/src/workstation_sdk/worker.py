@@ -11,6 +11,7 @@ from workstation_sdk.conclusion import released, stopped
 from workstation_sdk.context import ProgressPort
 from workstation_sdk.declaration import Declaration
 from workstation_sdk.lanes import Lanes
+from workstation_sdk.lateness import Lateness
 from workstation_sdk.protocol import (
     AttemptError,
     Cancel,
@@ -46,6 +47,7 @@ class Worker:
         self._outcomes = Outcomes()
         self._progress = LatestProgress(self._tell_writer)
         self._lanes = Lanes(port or self._progress, self._finish, resources)
+        self._lateness = Lateness(self._attempts)
         self._wake: Callable[[], None] = _nobody
         self._slots = 0
         self._draining = False
@@ -91,8 +93,9 @@ class Worker:
         """Act on `tasks`, `settled` and `cancel`; other frames are the session's."""
         match frame:
             case Tasks():
+                now = self._lateness.watch()
                 for claim in frame.items:
-                    self._take(claim)
+                    self._take(claim, now)
             case Settled():
                 self._settle(frame)
             case Cancel():
@@ -114,7 +117,8 @@ class Worker:
 
     def abandon(self) -> None:
         """Give back even what has not stopped."""
-        attempts, self._attempts = list(self._attempts.values()), {}
+        attempts = list(self._attempts.values())
+        self._attempts.clear()
         for attempt in attempts:
             self._report(attempt, stopped(attempt))
 
@@ -126,9 +130,10 @@ class Worker:
         self._outcomes = Outcomes()
         self._progress.close()
         self._lanes.close()
+        self._lateness.close()
         self.changed.set()
 
-    def _take(self, claim: Claim) -> None:
+    def _take(self, claim: Claim, now: float) -> None:
         key = (claim.id, claim.attempt)
         if key in self._attempts or key in self._outcomes.unsettled:
             return
@@ -136,7 +141,7 @@ class Worker:
         if handler is None:
             self._refuse(key, claim.type)
             return
-        attempt = Attempt(claim, key, handler)
+        attempt = Attempt(claim, key, handler, now + claim.timeout_ms / 1000)
         if self._draining:
             self._park(attempt)
             return

@@ -14,6 +14,7 @@ from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response
 
 from workstation_sdk.protocol import (
+    FRAME_LIMIT,
     AgentFrame,
     Cancel,
     CancelItem,
@@ -21,6 +22,7 @@ from workstation_sdk.protocol import (
     Done,
     Drain,
     Fail,
+    Heartbeat,
     Hello,
     Release,
     ServerFrame,
@@ -46,8 +48,10 @@ class Connection:
         """The agent's first frame."""
         self.received: list[AgentFrame] = []
         """Every later frame, in order."""
-        self.close_code: int | None = None
-        """The close code, once closed."""
+        self.settled = 0
+        """How many reports were answered."""
+        self.path = socket.request.path if socket.request else ""
+        """The path the agent connected to."""
         self._socket = socket
         self._changed = asyncio.Condition()
 
@@ -67,6 +71,12 @@ class Connection:
         """Ask the agent to drain."""
         await self.send(Drain(reason))
 
+    async def settle(self, kind: str, *tasks: str, attempt: int = 1, code: str | None = None) -> None:
+        """Answer reports of a kind (done, fail or release): committed, or refused with a code."""
+        status = None if code else _STATUS[kind]
+        await self.send(Settled([SettledItem(task, attempt, kind, status, code, code) for task in tasks]))
+        self.settled += len(tasks)
+
     async def close(self, code: int = 1012) -> None:
         """Close with a code."""
         await self._socket.close(code)
@@ -77,13 +87,24 @@ class Connection:
 
     async def expect(self, kind: type[Frame], *, count: int = 1, within: float = PATIENCE) -> list[Frame]:
         """Return the frames of a kind received so far, once there are `count`, or raise `TimeoutError`."""
+        async with asyncio.timeout(within), self._changed:
+            await self._changed.wait_for(lambda: len(self.received_of(kind)) >= count)
+        return self.received_of(kind)
 
-        def so_far() -> list[Frame]:
-            return [frame for frame in self.received if isinstance(frame, kind)]
+    def received_of(self, kind: type[Frame]) -> list[Frame]:
+        """Return the frames of a kind received so far."""
+        return [frame for frame in self.received if isinstance(frame, kind)]
+
+    async def expect_held(self, *tasks: str, within: float = PATIENCE) -> None:
+        """Return once a heartbeat says that the agent holds these tasks, or raise `TimeoutError`."""
+        wanted = set(tasks)
+
+        def told() -> bool:
+            beats = self.received_of(Heartbeat)
+            return bool(beats) and wanted <= {held.task for held in beats[-1].holding}
 
         async with asyncio.timeout(within), self._changed:
-            await self._changed.wait_for(lambda: len(so_far()) >= count)
-        return so_far()
+            await self._changed.wait_for(told)
 
     async def closed(self, *, within: float = PATIENCE) -> int | None:
         """Return the close code once the connection is closed."""
@@ -109,16 +130,18 @@ class FakeServer:
     """
 
     def __init__(
-        self, *, slots: int = 10, heartbeat_ms: int = 5_000, agents: Mapping[str, str] | None = None
+        self, *, slots: int = 10, heartbeat_ms: int = 50, agents: Mapping[str, str] | None = None
     ) -> None:
         self.slots = slots
         self.heartbeat_ms = heartbeat_ms
-        self.agents = dict(agents or {"test-agent": "1"})
+        self.agents = dict({"test-agent": "1"} if agents is None else agents)
         """Names and numbers that `GET /api/agents` tells."""
         self.token = "test-token"  # noqa: S105 - opens nothing but this server
         self.settling = True
         self.refuse: dict[str, str] = {}
         self.close_hello_with: int | None = None
+        self.hellos = 0
+        """How many agents spoke first, welcomed or not."""
         self.outcomes: dict[str, Any] = {}
         """The latest reported item of each task."""
         self._connections: list[Connection] = []
@@ -147,6 +170,7 @@ class FakeServer:
             self.port,
             process_request=self._answer,
             compression=None,
+            max_size=FRAME_LIMIT,
             close_timeout=1,
         )
         self.port = next(iter(self._server.sockets)).getsockname()[1]
@@ -203,6 +227,7 @@ class FakeServer:
     async def _serve(self, socket: ServerConnection) -> None:
         try:
             hello = decode_agent(await socket.recv(decode=False))
+            self.hellos += 1
             if self.close_hello_with is not None or not isinstance(hello, Hello):
                 await socket.close(self.close_hello_with or 4400)
                 return
@@ -233,6 +258,7 @@ class FakeServer:
             self._changed.notify_all()
         if self.settling:
             await connection.send(Settled([self._settled(kind, item) for item in items]))
+            connection.settled += len(items)
 
     def _settled(self, kind: str, item: Any) -> SettledItem:
         if code := self.refuse.get(item.task):
