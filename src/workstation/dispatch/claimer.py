@@ -54,7 +54,7 @@ class Claimer:
                     self._idle.clear()
             except Unavailable:
                 await self._pause()
-            except Exception:  # a round that fails must not end all claiming
+            except Exception:  # noqa: BLE001 - a round that fails must not end all claiming
                 _log.exception("claim_failed")
                 await self._pause()
             finally:
