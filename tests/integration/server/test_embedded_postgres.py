@@ -285,6 +285,20 @@ async def test_data_of_another_version_are_refused_and_kept(tmp_path: Path) -> N
     assert sorted(path.name for path in (tmp_path / "postgres").iterdir()) == ["17", "socket"]
 
 
+async def test_a_kill_while_the_cluster_is_made_costs_nothing(other_folder: Path) -> None:
+    with starter(other_folder, 60) as process:
+        async with asyncio.timeout(10):
+            while not list(other_folder.glob("postgres/.new-*/global")):
+                await asyncio.sleep(0.001)
+        process.kill()
+    assert not (other_folder / "postgres" / "18").exists()
+    server = made_in(other_folder)
+    await server.start()
+    assert await server.is_ready() and not server.adopted
+    await server.stop()
+    assert sorted(path.name for path in (other_folder / "postgres").iterdir()) == ["18", "socket"]
+
+
 async def test_a_half_made_cluster_is_made_again_and_a_long_path_gets_an_alias(other_folder: Path) -> None:
     deep = other_folder / ("d" * 60) / ("e" * 60)
     half = deep / "postgres" / ".new-killed"
