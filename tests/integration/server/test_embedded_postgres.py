@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncpg
 import psutil
 import pytest
-from tests.support.postgres import OPTIONS, private_root, server_folder
+from tests.support.postgres import OPTIONS, server_folder
 
 from workstation.runtimes.exits import is_alive
 from workstation.server.postgres import EmbeddedPostgres, PostgresEvent, PostgresFailure
@@ -304,7 +304,7 @@ async def test_a_half_made_cluster_is_made_again_and_a_long_path_gets_an_alias(o
     half = deep / "postgres" / ".new-killed"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18\n")
-    options = replace(OPTIONS, runtime_folder=private_root())
+    options = replace(OPTIONS, runtime_folder=other_folder)
     server = EmbeddedPostgres(deep / "postgres", deep / "log", options)
     await server.start()
     assert not half.exists() and await server.is_ready()
@@ -315,8 +315,8 @@ async def test_a_half_made_cluster_is_made_again_and_a_long_path_gets_an_alias(o
     assert not await server.is_ready()
 
 
-async def test_a_full_disk_is_one_clear_sentence(tmp_path: Path) -> None:
-    full = tmp_path / "full"
+async def test_a_full_disk_is_one_clear_sentence(other_folder: Path) -> None:
+    full = other_folder / "full"
     full.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", full], capture_output=True)
     if mounted.returncode != 0:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import psutil
 
-from workstation.runtimes.exits import is_alive
 from workstation.server.postgres.failure import PostgresFailure
 
 OURS = ("postgres", "initdb")
@@ -24,7 +23,7 @@ def inhabitants(data: Path) -> Iterator[psutil.Process]:
             if process.name() not in OURS:
                 continue
             cwd = Path(f"/proc/{process.pid}/cwd" if by_link else process.cwd()).stat()
-            if (cwd.st_dev, cwd.st_ino) == (home.st_dev, home.st_ino) and is_alive(process.pid):
+            if (cwd.st_dev, cwd.st_ino) == (home.st_dev, home.st_ino):
                 yield process
 
 
