@@ -28,7 +28,7 @@ def inhabitants(data: Path) -> Iterator[psutil.Process]:
 
 
 def end_inhabitants(data: Path) -> None:
-    """Kill the PostgreSQL processes that live in `data`, and those they start meanwhile, until there are none."""
+    """Kill the PostgreSQL processes that live in `data`, and what those start meanwhile."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while living := list(inhabitants(data)):
         if time.monotonic() > deadline:
