@@ -78,7 +78,7 @@ async def test_the_second_start_is_quick(server: EmbeddedPostgres, folder: Path)
     await server.start()
     took = time.perf_counter() - before
     print(f"second start: {took * 1000:.0f} ms")
-    assert await server.is_ready() and took < 1
+    assert await server.is_ready() and took < 5  # Alone on a machine 0.1 s; others may use it too.
 
 
 async def test_it_is_set_up_as_promised(server: EmbeddedPostgres) -> None:
@@ -186,7 +186,7 @@ async def test_of_two_starters_at_once_one_starts_and_one_adopts(
 async def test_what_was_committed_survives_the_kill_of_the_server(server: EmbeddedPostgres) -> None:
     await value(server.dsn, "create table if not exists kept as select 42 as answer")
     os.kill(pid_of(server), signal.SIGKILL)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while is_alive(pid_of(server)):
             await asyncio.sleep(0.005)
     await server.start()
@@ -238,13 +238,13 @@ async def test_a_watched_server_comes_back_and_says_so(server: EmbeddedPostgres)
     first = pid_of(server)
     for _ in range(2):
         os.kill(pid_of(server), signal.SIGQUIT)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert (await events.get()).kind == "died"
             assert (await events.get()).kind == "restarted"
         assert await server.is_ready()
     assert server.pid != first
     await server.stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await watching
     assert events.empty()
 
@@ -287,7 +287,7 @@ async def test_data_of_another_version_are_refused_and_kept(tmp_path: Path) -> N
 
 async def test_a_kill_while_the_cluster_is_made_costs_nothing(other_folder: Path) -> None:
     with starter(other_folder, 60) as process:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not list(other_folder.glob("postgres/.new-*/global")):
                 await asyncio.sleep(0.001)
         process.kill()

@@ -18,7 +18,7 @@ SOON = timedelta(milliseconds=1)
 async def running(loop: Loop) -> AsyncIterator[None]:
     task = asyncio.create_task(loop.run())
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             yield
     finally:
         assert not task.done()

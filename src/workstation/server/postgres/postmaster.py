@@ -63,9 +63,9 @@ def _is_postmaster(process: psutil.Process) -> bool:
         return False
 
 
-def program_of(layout: Layout) -> str:
-    """The path of the program the running server was started from."""
-    return (layout.data / "postmaster.opts").read_text().split(' "', 1)[0]
+def program_of(layout: Layout) -> Path:
+    """The program the running server was started from, as PostgreSQL notes it: links resolved."""
+    return Path((layout.data / "postmaster.opts").read_text().split(' "', 1)[0])
 
 
 def clear_away(layout: Layout) -> None:
