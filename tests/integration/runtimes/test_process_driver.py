@@ -124,7 +124,9 @@ async def test_a_frozen_copy_can_be_stopped(driver: ProcessDriver, tmp_path: Pat
 async def test_a_pid_that_is_somebody_else_now_is_gone_and_is_not_touched(
     driver: ProcessDriver, tmp_path: Path, wrong: dict[str, str]
 ) -> None:
-    handle = await driver.start(spec(tmp_path, "import time; time.sleep(60)"))
+    source = "import time; print('up', flush=True); time.sleep(60)"
+    handle = await driver.start(spec(tmp_path, source))
+    await printed(driver, handle)  # A program that is still being loaded shows no environment yet.
     stale = {**handle, **wrong}
     later = ProcessDriver({})
     try:
