@@ -17,6 +17,7 @@ import pytest
 
 from workstation.runtimes import log_files
 from workstation.runtimes.driver import CopyState, Handle, LaunchSpec, Limits, RuntimeFailure
+from workstation.runtimes.identity import launch_of
 from workstation.runtimes.process import ProcessDriver
 from workstation.runtimes.process_tree import members_of
 
@@ -85,7 +86,9 @@ async def test_what_a_crashed_copy_left_behind_is_swept_by_a_stop(
     handle = await driver.start(spec(tmp_path, FAMILY.format(then="os._exit(1)")))
     [pids] = await printed(driver, handle)
     assert (await driver.wait(handle)).code == 1
-    assert all(_lives(int(pid)) for pid in pids.split())
+    async with asyncio.timeout(30):
+        while {launch_of(int(pid)) for pid in pids.split()} != {handle["launch"]}:
+            await asyncio.sleep(0.01)
     await driver.stop(handle, NOW)
     assert not any(_lives(int(pid)) for pid in pids.split())
 
@@ -143,7 +146,6 @@ STARTER = """
 import asyncio, json, sys, uuid, pathlib
 from workstation.runtimes.driver import LaunchSpec
 from workstation.runtimes.process import ProcessDriver
-from workstation.runtimes.process_tree import members_of
 async def main():
     log = pathlib.Path(sys.argv[1])
     source = "import time; print('up', flush=True); time.sleep(60)"
