@@ -32,11 +32,9 @@ EXIT_CODES: Final = {
 class Trouble(click.ClickException):
     """Something that ends the command: one sentence that says what to do, and the exit code."""
 
-    exit_code: int
-
     def __init__(self, message: str, exit_code: int = FAILED) -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the sentence to stderr."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
-
-import click
 
 from workstation.cli.following import Look
 from workstation.cli.output import say
@@ -121,14 +120,11 @@ class _LiveLine:
         from rich.text import Text
 
         clock = stopwatch(timedelta(seconds=monotonic() - self._began))
-        width = (click.get_text_stream("stderr").isatty() and _width()) or 80
         words = Text(self._words)
-        words.truncate(max(width - len(clock) - 4, 10), overflow="ellipsis")
+        words.truncate(max(_width() - len(clock) - 4, 10), overflow="ellipsis")
         self._spinner.update(text=words + Text(f"  {clock}", style="dim"))
         return self._spinner
 
 
 def _width() -> int:
-    import shutil
-
     return shutil.get_terminal_size((80, 24)).columns
