@@ -141,7 +141,5 @@ class SyncContext(TaskFacts):
 def _raw_checkpoint(data: object) -> Raw | UnsetType:
     encoded = encode(data)
     if len(encoded) > VALUE_LIMIT:
-        raise ValueError(
-            f"the checkpoint takes {len(encoded)} bytes, the limit is {VALUE_LIMIT}: keep less in it"
-        )
+        raise ValueError(f"the checkpoint takes {len(encoded)} bytes, the limit is {VALUE_LIMIT}: keep less in it")
     return Raw(encoded)

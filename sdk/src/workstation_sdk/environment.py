@@ -105,9 +105,7 @@ def _read_saved(path: Path) -> _Saved | None:
     try:
         return msgspec.json.decode(content, type=_Saved)
     except msgspec.MsgspecError as error:
-        raise Misconfigured(
-            f"{path} is not a credentials file ({error}): remove it and log in again"
-        ) from error
+        raise Misconfigured(f"{path} is not a credentials file ({error}): remove it and log in again") from error
 
 
 def _checked(url: str) -> str:

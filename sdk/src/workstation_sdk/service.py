@@ -114,9 +114,7 @@ class Service:
         worker, patience = self._worker, self._patience
         deadline = self._loop.time() + patience.drain
         worker.stop_taking()
-        await self._until(
-            lambda: self._hurried or not worker.working, deadline - patience.stop - patience.settle
-        )
+        await self._until(lambda: self._hurried or not worker.working, deadline - patience.stop - patience.settle)
         if self._hurried:
             deadline = self._loop.time() + patience.stop + patience.settle
         worker.give_back()

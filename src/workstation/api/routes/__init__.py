@@ -1,1 +1,1 @@
-"""One file of routes for each noun."""
+"""The table of routes, one file for each noun."""

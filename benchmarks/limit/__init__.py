@@ -1,0 +1,1 @@
+"""The raw PostgreSQL limit: insert, claim and complete with nothing around them."""

@@ -1,0 +1,1 @@
+"""Workstation as a participant, through its public face only."""

@@ -1,0 +1,1 @@
+"""The peers: one program each, and their table."""

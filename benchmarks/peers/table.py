@@ -1,0 +1,88 @@
+"""The peers' table: a new peer is one program file and one entry here."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from benchmarks.environments import newer_python, node_environment, own_python, python_environment
+from benchmarks.peers.queue_peer import QueuePeer
+from benchmarks.postgres import Postgres
+
+GRAPHILE = Path(__file__).parent / "graphile"
+Prepared = tuple[list[str], str]
+
+
+def peers(postgres: Postgres) -> list[QueuePeer]:
+    """Every peer, on that server. Sizes are what each does in a few seconds."""
+    return [
+        QueuePeer(
+            "procrastinate",
+            "One worker, concurrency 10, pool of 10, LISTEN/NOTIFY on; keeps finished jobs, no results.",
+            _python_peer("procrastinate"),
+            "select exists(select from procrastinate_jobs where status in ('todo', 'doing'))",
+            1_500, 2_500, postgres,
+        ),
+        QueuePeer(
+            "pgqueuer",
+            "One worker, batch_size 500, asyncpg pool of 20, durable; keeps no result, does not fence.",
+            _python_peer("pgqueuer"),
+            "select exists(select from pgqueuer)",
+            4_000, 40_000, postgres,
+        ),
+        QueuePeer(
+            "oban",
+            "One worker, queue limit 1,000, pool of 20; keeps finished jobs for a day, settles by id alone.",
+            _oban,
+            "select exists(select from oban_jobs where state <> 'completed')",
+            4_000, 8_000, postgres,
+        ),
+        QueuePeer(
+            "graphile-worker",
+            "One worker, 24 jobs at once, local queue of 500, completions batched; deletes finished jobs.",
+            _graphile,
+            "select exists(select from graphile_worker._private_jobs)",
+            3_000, 60_000, postgres,
+        ),
+    ]  # fmt: skip
+
+
+def _python_peer(name: str) -> Callable[[], Awaitable[Prepared | str]]:
+    async def prepare() -> Prepared | str:
+        python = await python_environment("peers", own_python(), "requirements.txt")
+        return [str(python), "-m", f"benchmarks.peers.{name}"], await _package_version(python, name)
+
+    return prepare
+
+
+async def _oban() -> Prepared | str:
+    newer = await newer_python()
+    if newer is None:
+        return "oban needs Python 3.12 or later; put one on the path or name it in BENCH_PYTHON312"
+    python = await python_environment("oban", newer, "requirements-oban.txt")
+    return [str(python), "-m", "benchmarks.peers.oban"], await _package_version(python, "oban")
+
+
+async def _graphile() -> Prepared | str:
+    node = shutil.which("node")
+    if node is None or shutil.which("npm") is None:
+        return "graphile-worker needs Node.js and npm; put both on the path"
+    folder = await node_environment("graphile", GRAPHILE)
+    # The module is resolved beside its packages, so the program runs from the cache folder.
+    program = shutil.copy(GRAPHILE / "program.mjs", folder / "program.mjs")
+    find = "console.log(require('./node_modules/graphile-worker/package.json').version)"
+    version = await _output(node, "-e", find, cwd=folder)
+    return [node, str(program)], f"{version} on Node.js {await _output(node, '--version', cwd=folder)}"
+
+
+async def _package_version(python: Path, name: str) -> str:
+    find = f"import importlib.metadata as m, platform as p;print(m.version({name!r}), 'on Python', p.python_version())"
+    return await _output(str(python), "-c", find, cwd=python.parent)
+
+
+async def _output(*command: str, cwd: Path) -> str:
+    process = await asyncio.create_subprocess_exec(*command, cwd=cwd, stdout=asyncio.subprocess.PIPE)
+    printed, _ = await process.communicate()
+    return printed.decode().strip()

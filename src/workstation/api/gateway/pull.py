@@ -1,0 +1,159 @@
+"""Agents that cannot hold a socket: claim by long poll, heartbeat by POST, under the same leases and credit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+from workstation.dispatch.dispatcher import Dispatcher
+from workstation.dispatch.session import Session
+from workstation.domain.errors import Conflict, LeaseLost, NotFound
+from workstation.domain.tasks import Claim
+from workstation.services.instances import Hello
+
+Attempt = tuple[int, int]
+
+
+@dataclass(eq=False)
+class _Pulled:
+    """One pulling instance: its session, what came for the request under way, and what it is to stop."""
+
+    session: Session
+    arrived: list[Claim] = field(default_factory=list)
+    something: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: set[int] = field(default_factory=set)
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class PullSessions:
+    """The pulling instances of this replica. One that moves between replicas is healed by what it says it holds."""
+
+    def __init__(self, dispatcher: Dispatcher, node_id: UUID) -> None:
+        self._dispatcher = dispatcher
+        self._node_id = node_id
+        self._pulled: dict[UUID, _Pulled] = {}
+
+    async def claim(
+        self,
+        agent_id: int,
+        instance_id: UUID | None,
+        slots: int,
+        wait_seconds: float,
+        holding: Sequence[Attempt] | None,
+    ) -> tuple[UUID, list[Claim]]:
+        """Up to so many claims, waiting for the first; what the instance holds and holding lacks comes again first.
+
+        Raises NotFound, Conflict for a stopped agent, LeaseLost for a dead instance.
+        """
+        await self._require_open(agent_id)
+        instance_id = instance_id or uuid4()
+        hello = Hello(instance_id, agent_id, slots, node_id=self._node_id)
+        held = await self._dispatcher.leases.hello(hello)
+        await self._dispatcher.roster.refresh()
+        pulled = self._find_or_make(instance_id, agent_id, slots)
+        async with pulled.asking:
+            pulled.session.hold(held)
+            again = [] if holding is None else [c for c in held if (c.task_id, c.attempt) not in set(holding)]
+            if again:
+                return instance_id, again
+            return instance_id, await self._ask(pulled, slots, wait_seconds)
+
+    async def heartbeat(self, agent_id: int, instance_id: UUID, holding: Sequence[Attempt] | None) -> list[int]:
+        """Renew everything the instance holds; the tasks it is to stop working on. Raises LeaseLost, NotFound."""
+        if not await self._dispatcher.leases.renew_now(instance_id):
+            self._pulled.pop(instance_id, None)
+            raise LeaseLost("This instance is dead: its lease lapsed; claim as a new instance.")
+        pulled = self._find_or_make(instance_id, agent_id, 0)
+        self._dispatcher.heard(pulled.session)
+        stop = pulled.cancelled
+        pulled.cancelled = set()
+        if holding:
+            held = await self._dispatcher.leases.held_by(instance_id)
+            known = {(claim.task_id, claim.attempt) for claim in held}
+            stop |= {task_id for task_id, attempt in holding if (task_id, attempt) not in known}
+        return sorted(stop)
+
+    def heard(self, instance_id: UUID) -> None:
+        """A report came from an instance: it is alive."""
+        pulled = self._pulled.get(instance_id)
+        if pulled is not None:
+            self._dispatcher.heard(pulled.session)
+
+    def returned(self, instance_id: UUID, task_id: int, attempt: int) -> None:
+        """An instance is done with an attempt."""
+        pulled = self._pulled.get(instance_id)
+        if pulled is not None:
+            self._dispatcher.returned(pulled.session, task_id, attempt)
+
+    async def _require_open(self, agent_id: int) -> None:
+        agent = self._dispatcher.roster.find(agent_id)
+        if agent is None:
+            await self._dispatcher.roster.refresh()
+            agent = self._dispatcher.roster.find(agent_id)
+        if agent is None:
+            raise NotFound(f"There is no agent {agent_id}; register it first.")
+        if agent.desired_status != "running":
+            raise Conflict(f"Agent {agent.name} is stopped; start it before it may work.")
+
+    async def _ask(self, pulled: _Pulled, slots: int, wait_seconds: float) -> list[Claim]:
+        session = pulled.session
+        pulled.arrived.clear()
+        pulled.something.clear()
+        self._dispatcher.heard(session)
+        self._dispatcher.add_credit(session, slots - session.credit)
+        try:
+            async with asyncio.timeout(wait_seconds):
+                await self._first_claim(pulled)
+        except TimeoutError:
+            pass
+        finally:
+            session.credit = 0
+        # A round under way has this credit in its hands: what it gives is still for this request.
+        await self._dispatcher.claimer.between_rounds()
+        session.credit = 0
+        return list(pulled.arrived)
+
+    async def _first_claim(self, pulled: _Pulled) -> None:
+        """Wait for something; an open long poll counts as being heard."""
+        while not pulled.something.is_set():
+            try:
+                async with asyncio.timeout(1):
+                    await pulled.something.wait()
+            except TimeoutError:
+                self._dispatcher.heard(pulled.session)
+
+    def _find_or_make(self, instance_id: UUID, agent_id: int, slots: int) -> _Pulled:
+        known = self._pulled.get(instance_id)
+        if known is not None and not known.session.gone:
+            return known
+        session = Session(
+            instance_id,
+            agent_id,
+            slots,
+            deliver=lambda claims: self._arrived(instance_id, claims),
+            cancel=lambda attempts, _reason: self._cancelled(instance_id, attempts),
+            close=lambda _code, _reason: self._forget(instance_id),
+            drain=lambda _reason: None,
+            pulls=True,
+        )
+        pulled = self._pulled[instance_id] = _Pulled(session)
+        self._dispatcher.join(session)
+        return pulled
+
+    def _arrived(self, instance_id: UUID, claims: list[Claim]) -> None:
+        pulled = self._pulled.get(instance_id)
+        if pulled is not None:
+            pulled.arrived.extend(claims)
+            pulled.something.set()
+
+    def _cancelled(self, instance_id: UUID, attempts: list[Attempt]) -> None:
+        pulled = self._pulled.get(instance_id)
+        if pulled is not None:
+            pulled.cancelled.update(task_id for task_id, _ in attempts)
+
+    def _forget(self, instance_id: UUID) -> None:
+        pulled = self._pulled.pop(instance_id, None)
+        if pulled is not None:
+            self._dispatcher.leave(pulled.session)

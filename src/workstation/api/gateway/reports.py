@@ -1,0 +1,62 @@
+"""From what an agent says of an attempt, in a frame or in a body, to a report that can be settled."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from msgspec import Raw
+
+from workstation.api.gateway.frames import RESULT_LIMIT, AttemptError, ProgressItem
+from workstation.domain.tasks import OutcomeKind, Progress, Report, TaskError
+from workstation.services.queue import refused_result
+
+
+def completed(task_id: int, attempt: int, instance_id: UUID, result: Raw, usage: Raw | None) -> Report:
+    """A finished attempt. A result over the limit turns into the failure of this attempt alone, for good."""
+    text = bytes(result)
+    report = Report(
+        task_id,
+        attempt,
+        instance_id,
+        OutcomeKind.COMPLETED,
+        text.decode(),
+        None if usage is None else bytes(usage).decode(),
+    )
+    if len(text) > RESULT_LIMIT:
+        return refused_result(report, too_large(len(text)))
+    return report
+
+
+def too_large(size: int) -> str:
+    """What is said of a result over the limit."""
+    return f"The result has {size} bytes and {RESULT_LIMIT} are allowed: store it elsewhere and return where it is."
+
+
+def failed(task_id: int, attempt: int, instance_id: UUID, error: AttemptError) -> Report:
+    """A failed attempt."""
+    after = None if error.retry_after_ms is None else timedelta(milliseconds=error.retry_after_ms)
+    return Report(
+        task_id,
+        attempt,
+        instance_id,
+        OutcomeKind.FAILED,
+        error=TaskError(error.message, error.type or "Error", error.retryable, after),
+    )
+
+
+def released(task_id: int, attempt: int, instance_id: UUID) -> Report:
+    """An attempt given back unharmed."""
+    return Report(task_id, attempt, instance_id, OutcomeKind.RELEASED)
+
+
+def progressed(item: ProgressItem, instance_id: UUID) -> Progress:
+    """How far an attempt has come."""
+    return Progress(
+        int(item.task),
+        item.attempt,
+        instance_id,
+        item.percent,
+        item.message,
+        None if item.data is None else bytes(item.data).decode(),
+    )

@@ -1,0 +1,250 @@
+"""One agent on a WebSocket: hello, then frames both ways until it goes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from workstation.api.gateway import frames, reports
+from workstation.api.gateway.outbox import Outbox
+from workstation.dispatch.dispatcher import Dispatcher
+from workstation.dispatch.session import Session
+from workstation.domain.errors import LeaseLost, Refusal, TooLarge, Unavailable
+from workstation.domain.tasks import Claim, Progress, Report
+from workstation.services.instances import Hello
+from workstation.services.queue import Accepted
+from workstation.store.agents import HealthReport
+
+_RETRY_SECONDS = 0.3
+_encode = msgspec.json.encode
+_log = structlog.get_logger(__name__)
+
+
+class AgentSocket:
+    """Serves one connection after its hello. receive_text returns None when the peer has gone."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        hello: Hello,
+        slots: int,
+        receive_text: Callable[[], Awaitable[str | None]],
+        outbox: Outbox,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._outbox = outbox
+        self._receive_text = receive_text
+        self._background: set[asyncio.Task[None]] = set()
+        self._said_bye = False
+        self._missed: set[tuple[int, int]] = set()
+        self.session = Session(
+            hello.instance_id,
+            hello.agent_id,
+            slots,
+            deliver=outbox.tasks,
+            cancel=outbox.cancel,
+            close=outbox.close,
+            drain=self._drain,
+            region=hello.region,
+            types=None if hello.task_types is None else frozenset(msgspec.json.decode(hello.task_types)),
+        )
+
+    async def serve(self, held: Sequence[Claim], holding: Sequence[frames.Held]) -> None:
+        """Work until the peer goes, then leave the instance the grace it has to come back."""
+        session = self.session
+        self._restore(held, holding)
+        self._dispatcher.join(session)
+        try:
+            while not self._said_bye and (text := await self._receive_text()) is not None:
+                self._dispatcher.heard(session)
+                self._take(text)
+        finally:
+            self._dispatcher.leave(session)
+            await self._leave()
+
+    def _restore(self, held: Sequence[Claim], holding: Sequence[frames.Held]) -> None:
+        """What both sides know is held, what the agent lacks is sent again, what it lost is cancelled."""
+        session = self.session
+        listed = {(int(item.task), item.attempt) for item in holding}
+        known = {(claim.task_id, claim.attempt) for claim in held}
+        session.hold(held)
+        session.credit = session.slots - len(session.held)
+        if missing := [claim for claim in held if (claim.task_id, claim.attempt) not in listed]:
+            self._outbox.tasks(missing)
+        if lost := sorted(listed - known):
+            self._outbox.cancel(lost, "lease_lost")
+
+    async def _leave(self) -> None:
+        instance_id = self.session.instance_id
+        try:
+            if self._said_bye:
+                # What a claim under way gives to a session that is gone goes back unharmed.
+                await self._dispatcher.claimer.between_rounds()
+                await self._finish_background()
+                await self._release_held()
+                await self._dispatcher.leases.goodbye(instance_id, "said goodbye")
+            else:
+                await self._dispatcher.leases.disconnected(instance_id)
+        except Unavailable:
+            _log.warning("lease_not_shortened", instance=str(instance_id))
+        for task in self._background:
+            task.cancel()
+
+    async def _finish_background(self) -> None:
+        if self._background:
+            await asyncio.wait(list(self._background), timeout=2)
+
+    async def _release_held(self) -> None:
+        held = list(self.session.held.items())
+        if held:
+            await self._dispatcher.settler.report_all(
+                [reports.released(task_id, attempt, self.session.instance_id) for task_id, attempt in held]
+            )
+
+    # -- frames ---------------------------------------------------------------------------------------------------
+
+    def _take(self, text: str) -> None:
+        try:
+            frame = frames.read_frame(text)
+        except (msgspec.DecodeError, UnicodeError) as error:
+            self._misunderstood(text, error)
+            return
+        match frame:
+            case frames.Done(items):
+                self._complete(items)
+            case frames.Progress(items):
+                self._later(self._progress(items))
+            case frames.Heartbeat():
+                self._heartbeat(frame)
+            case frames.Fail(items):
+                instance_id = self.session.instance_id
+                failed = [reports.failed(int(i.task), i.attempt, instance_id, i.error) for i in items]
+                self._settle("fail", failed)
+            case frames.Release(items):
+                instance_id = self.session.instance_id
+                self._settle("release", [reports.released(int(i.task), i.attempt, instance_id) for i in items])
+            case frames.Credit(n):
+                self._dispatcher.add_credit(self.session, n)
+            case frames.Bye():
+                self._said_bye = True
+
+    def _misunderstood(self, text: str, error: Exception) -> None:
+        try:
+            kind = frames.read_kind(text).kind
+        except (msgspec.DecodeError, UnicodeError):
+            kind = None
+        if kind is None or kind in frames.KINDS:
+            self._outbox.problem("validation_failed", f"This frame could not be read: {error}.")
+
+    def _complete(self, items: Sequence[frames.DoneItem]) -> None:
+        instance_id = self.session.instance_id
+        finished: list[Report] = []
+        oversized: list[Report] = []
+        for item in items:
+            report = reports.completed(int(item.task), item.attempt, instance_id, item.result, item.usage)
+            (finished if report.error is None else oversized).append(report)
+        self._settle("done", finished)
+        self._settle("done", oversized)
+
+    def _settle(self, kind: str, settled: list[Report]) -> None:
+        if not settled:
+            return
+        for report in settled:
+            self.session.settling.add((report.task_id, report.attempt))
+            self._dispatcher.returned(self.session, report.task_id, report.attempt)
+        self._later(self._report(kind, settled))
+
+    async def _report(self, kind: str, settled: list[Report]) -> None:
+        """Settle, and answer only what is committed or refused for good; while the database is away, try again."""
+        while True:
+            try:
+                answers = await self._dispatcher.settler.report_all(settled)
+                break
+            except Unavailable:
+                await asyncio.sleep(_RETRY_SECONDS)
+        self.session.settling.difference_update((report.task_id, report.attempt) for report in settled)
+        self._outbox.settled([_settled(kind, report, answer) for report, answer in zip(settled, answers, strict=True)])
+
+    async def _progress(self, items: Sequence[frames.ProgressItem]) -> None:
+        told = [reports.progressed(item, self.session.instance_id) for item in items]
+        answers = await asyncio.gather(*map(self._dispatcher.settler.progress, told), return_exceptions=True)
+        lost = [_key(item) for item, answer in zip(told, answers, strict=True) if isinstance(answer, LeaseLost)]
+        if lost:
+            self._outbox.cancel([key for key in lost if key not in self.session.settling], "lease_lost")
+
+    # -- heartbeats -----------------------------------------------------------------------------------------------
+
+    def _heartbeat(self, frame: frames.Heartbeat) -> None:
+        session = self.session
+        if frame.healthStatus is not None:
+            metadata = None if frame.metadata is None else _encode(frame.metadata).decode()
+            self._later(self._health(HealthReport(session.agent_id, frame.healthStatus, metadata)))
+        listed = {(int(item.task), item.attempt) for item in frame.holding}
+        if session.doubtful or listed - session.settling != set(session.held.items()):
+            self._later(self._reconcile(listed))
+
+    async def _health(self, report: HealthReport) -> None:
+        await self._dispatcher.leases.report_health(report)
+
+    async def _reconcile(self, listed: set[tuple[int, int]]) -> None:
+        """Compare with the database: what it holds and neither side knows is sent, what is lost is cancelled."""
+        session = self.session
+        held = await self._dispatcher.leases.held_by(session.instance_id)
+        known = {(claim.task_id, claim.attempt) for claim in held}
+        here = set(session.held.items()) | session.settling | listed
+        missing = [claim for claim in held if (claim.task_id, claim.attempt) not in here]
+        # A claim may be committed and on its way while the database answers: only what is missing twice is lost.
+        confirmed = [claim for claim in missing if (claim.task_id, claim.attempt) in self._missed]
+        self._missed = {(claim.task_id, claim.attempt) for claim in missing} - set(map(_key_of, confirmed))
+        session.doubtful = bool(self._missed)
+        if confirmed:
+            session.credit -= len(confirmed)
+            session.hold(confirmed)
+            self._outbox.tasks(confirmed)
+        # The agent listed these before the database was asked, so a claim cannot be younger than the answer.
+        if lost := sorted(listed - known - session.settling):
+            self._outbox.cancel(lost, "lease_lost")
+            for task_id, attempt in lost:
+                self._dispatcher.returned(session, task_id, attempt)
+
+    def _drain(self, reason: str) -> None:
+        self.session.draining = True
+        self._outbox.drain(reason)
+        self._later(self._dispatcher.leases.draining([self.session.instance_id]))
+
+    def _later(self, work: Any) -> None:
+        task = asyncio.ensure_future(_unless_away(work))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+async def _unless_away(work: Awaitable[None]) -> None:
+    try:
+        await work
+    except Unavailable:
+        _log.warning("database_away", during="agent frame")
+    except Refusal as refusal:
+        _log.warning("frame_refused", code=refusal.code, reason=refusal.message)
+
+
+def _key_of(claim: Claim) -> tuple[int, int]:
+    return claim.task_id, claim.attempt
+
+
+def _key(item: Report | Progress) -> tuple[int, int]:
+    return item.task_id, item.attempt
+
+
+def _settled(kind: str, report: Report, answer: Accepted | Refusal) -> frames.SettledItem:
+    item = frames.SettledItem(str(report.task_id), report.attempt, kind)
+    if isinstance(answer, Refusal):
+        item.code, item.error = answer.code, answer.message
+    elif kind == "done" and report.error is not None:
+        item.code, item.error = TooLarge.code, report.error.message
+    else:
+        item.status = answer.status
+    return item

@@ -1,0 +1,85 @@
+"""Leases are renewed for whoever was heard from: one statement a second for all instances of this replica."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from workstation.dispatch.batcher import Batcher
+from workstation.dispatch.floor import Floor
+from workstation.domain.tasks import Claim
+from workstation.services import agents, instances
+from workstation.services.queue import held_by
+from workstation.store.agents import HealthReport
+from workstation.store.database import Database
+
+LEASE_LOST = 4409
+
+
+class Leases:
+    """Renews, shortens and ends the leases of the instances connected here; keeps what they say of their health."""
+
+    def __init__(self, database: Database, floor: Floor, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._hot = database.hot("lease")
+        self._floor = floor
+        self._clock = clock
+        self._renewed_at = clock()
+        # A renewal under way must not undo the shortening of a lease whose socket has just closed.
+        self._one_at_a_time = asyncio.Lock()
+        self._health = Batcher[HealthReport, bool]("health", self._report_health)
+
+    async def hello(self, said: instances.Hello) -> list[Claim]:
+        """Let an instance in; what the database holds for it. Raises NotFound, Conflict, LeaseLost."""
+        async with self._database.session() as connection:
+            return await instances.hello(connection, said)
+
+    async def renew_once(self) -> int:
+        """Renew for every instance that was heard since the last time; the dead among them are told so."""
+        async with self._one_at_a_time:
+            now = self._clock()
+            heard = [session for session in self._floor if session.heard_at >= self._renewed_at]
+            if heard:
+                ids = [session.instance_id for session in heard]
+                alive = await self._hot.run(lambda connection: instances.renew(connection, ids), repeat=True)
+                for session in heard:
+                    if session.instance_id not in alive:
+                        session.close(LEASE_LOST, "The lease of this instance lapsed; come again as a new one.")
+            self._renewed_at = now
+        return 0
+
+    async def renew_now(self, instance_id: UUID) -> bool:
+        """Renew one lease at once; whether the instance is alive."""
+        async with self._database.session() as connection:
+            return instance_id in await instances.renew(connection, [instance_id])
+
+    async def disconnected(self, instance_id: UUID) -> None:
+        """Its socket closed: it has 3 s to come back, unless it is back already."""
+        async with self._one_at_a_time:
+            if self._floor.find(instance_id) is None:
+                await self._hot.run(lambda c: instances.disconnected(c, [instance_id]), repeat=True)
+
+    async def goodbye(self, instance_id: UUID, reason: str) -> None:
+        """It has drained and gone."""
+        async with self._database.session() as connection:
+            await instances.goodbye(connection, [instance_id], reason)
+
+    async def draining(self, instance_ids: Sequence[UUID]) -> None:
+        """These take nothing more."""
+        async with self._database.session() as connection:
+            await instances.drain(connection, instance_ids)
+
+    async def held_by(self, instance_id: UUID) -> list[Claim]:
+        """What the database holds for an instance."""
+        async with self._database.session() as connection:
+            return (await held_by(connection, [instance_id]))[instance_id]
+
+    async def report_health(self, report: HealthReport) -> bool:
+        """Keep what an agent says of its health; whether the agent exists."""
+        return await self._health.ask(report)
+
+    async def _report_health(self, reports: list[HealthReport]) -> list[bool | Exception]:
+        async with self._database.session() as connection:
+            known = await agents.report_health(connection, reports)
+        return [report.agent_id in known for report in reports]

@@ -1,0 +1,73 @@
+"""One connected agent instance as dispatch sees it: what it can take, what it holds, when it was heard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from workstation.domain.assign import Taker
+from workstation.domain.tasks import Claim
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """Credit is how many tasks it asked for beyond those it holds. deliver sends claims; cancel tells it to stop some.
+
+    held maps a task to the attempt that this side knows the instance to hold; settling are reports under way.
+    pulls: it asks by HTTP, so that its credit lasts only as long as its request.
+    """
+
+    instance_id: UUID
+    agent_id: int
+    slots: int
+    deliver: Callable[[list[Claim]], None]
+    cancel: Callable[[list[tuple[int, int]], str], None]
+    close: Callable[[int, str], None]
+    drain: Callable[[str], None]
+    region: str | None = None
+    types: frozenset[str] | None = None
+    credit: int = 0
+    lanes: frozenset[str] = frozenset()
+    open: bool = False
+    degraded: bool = False
+    draining: bool = False
+    gone: bool = False
+    heard_at: float = 0.0
+    held: dict[int, int] = field(default_factory=dict)
+    suspects: set[int] = field(default_factory=set)
+    settling: set[tuple[int, int]] = field(default_factory=set)
+    doubtful: bool = True
+    pulls: bool = False
+
+    def wants(self, quiet_since: float) -> bool:
+        """Whether tasks may be given to it now: it has credit, is open, and was heard since then."""
+        return self.credit > 0 and self.open and not self.draining and not self.gone and self.heard_at >= quiet_since
+
+    def hold(self, claims: Iterable[Claim]) -> None:
+        """Remember claims that are sent to it now."""
+        for claim in claims:
+            self.held[claim.task_id] = claim.attempt
+            if claim.suspect:
+                self.suspects.add(claim.task_id)
+
+    def let_go(self, task_id: int, attempt: int) -> bool:
+        """Forget one attempt; whether it was held."""
+        if self.held.get(task_id) != attempt:
+            return False
+        del self.held[task_id]
+        self.suspects.discard(task_id)
+        return True
+
+    def taker(self) -> Taker:
+        """This session as the assignment sees it."""
+        return Taker(
+            self.instance_id,
+            self.agent_id,
+            self.lanes,
+            self.credit,
+            self.types,
+            self.degraded,
+            bool(self.suspects),
+            len(self.held),
+        )

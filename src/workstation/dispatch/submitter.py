@@ -1,0 +1,121 @@
+"""Tasks come in: group commit of whole requests, and hand-off to a session that has room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+from uuid import UUID
+
+from workstation.dispatch.batcher import Batcher
+from workstation.dispatch.claimer import QUIET_SECONDS
+from workstation.dispatch.floor import Floor
+from workstation.dispatch.session import Session
+from workstation.domain.errors import Refusal, ValidationFailed
+from workstation.domain.tasks import Claim, NewTask, Submitted
+from workstation.services import queue
+from workstation.store.database import Database, DataRefused
+from workstation.store.tasks import Taker
+
+
+class Marker(Protocol):
+    """Told of lanes in which there is, or will be, work."""
+
+    def __call__(self, lane: str, wait_seconds: float) -> None: ...
+
+
+class Submitter:
+    """Creates tasks. What arrives while an insert is in flight goes with the next one."""
+
+    def __init__(self, database: Database, floor: Floor, clock: Callable[[], float], mark: Marker) -> None:
+        self._hot = database.hot("submit")
+        self._floor = floor
+        self._clock = clock
+        self._mark = mark
+        self._batch = Batcher("submit", self._submit_together, lambda unit: len(unit.tasks))
+
+    async def submit(self, tasks: Sequence[NewTask]) -> list[Submitted]:
+        """Create the tasks of one request, all or none; answered after the commit. Raises Refusal."""
+        unit = queue.Unit(tuple(tasks), tuple(self._take(task) for task in tasks))
+        try:
+            created = await self._batch.ask(unit)
+        except BaseException:
+            self._give_back(unit, ())
+            raise
+        handed = [row.handed for row in created if row.handed is not None]
+        self._give_back(unit, handed)
+        self._hand_over(handed)
+        for task, row in zip(tasks, created, strict=True):
+            if row.handed is None and not row.replayed:
+                self._mark(lane_of(task), row.wait_seconds or 0.0)
+        return [Submitted(row.task_id, row.replayed) for row in created]
+
+    async def close(self) -> None:
+        """Wait until everything asked so far is answered."""
+        await self._batch.close()
+
+    def _take(self, task: NewTask) -> Taker | None:
+        """A session that takes a task as it is created: only where a look has just found nothing older to take."""
+        lane = lane_of(task)
+        if task.run_at is not None or self._floor.is_marked(lane):
+            return None
+        quiet_since = self._clock() - QUIET_SECONDS
+        able = (s for s in self._floor.in_lane(lane) if s.wants(quiet_since) and _suits(s, task))
+        best = max(able, key=lambda session: session.credit, default=None)
+        if best is None:
+            return None
+        best.credit -= 1
+        return Taker(best.instance_id, best.agent_id)
+
+    def _give_back(self, unit: queue.Unit, handed: Sequence[Claim]) -> None:
+        spoken_for = [taker.instance_id for taker in unit.takers if taker is not None]
+        for claim in handed:
+            spoken_for.remove(claim.instance_id)
+        for instance_id in spoken_for:
+            session = self._floor.find(instance_id)
+            if session is not None:
+                session.credit += 1
+                session.doubtful = True
+
+    def _hand_over(self, claims: Sequence[Claim]) -> None:
+        by_instance: dict[UUID, list[Claim]] = {}
+        for claim in claims:
+            by_instance.setdefault(claim.instance_id, []).append(claim)
+        for instance_id, own in by_instance.items():
+            session = self._floor.find(instance_id)
+            if session is not None:
+                session.hold(own)
+                session.deliver(own)
+
+    async def _submit_together(self, units: list[queue.Unit]) -> Sequence[list[queue.Created] | Exception]:
+        if len(units) > 1 and not any(map(_needs_rollback, units)):
+            try:
+                return await self._hot.run(lambda connection: queue.submit(connection, units))
+            except DataRefused:
+                # One row that the database refuses must not fail the others: each request goes alone.
+                return [await self._submit_alone(unit) for unit in units]
+        return [await self._submit_alone(unit) for unit in units]
+
+    async def _submit_alone(self, unit: queue.Unit) -> list[queue.Created] | Exception:
+        submit = queue.submit_alone if _needs_rollback(unit) else queue.submit_one
+        try:
+            return await self._hot.run(lambda connection: submit(connection, unit))
+        except DataRefused as error:
+            return ValidationFailed(f"The database refuses this task: {error.message}.")
+        except Refusal as refusal:
+            return refusal
+
+
+def lane_of(task: NewTask) -> str:
+    """The lane a new task waits in: the same rule as the generated column of agent_tasks."""
+    lane = f"c{task.capability}" if task.capability is not None else f"a{task.agent_id}"
+    return lane if task.region is None else f"{lane}@{task.region}"
+
+
+def _suits(session: Session, task: NewTask) -> bool:
+    if task.capability is None:
+        return True
+    return not session.degraded and (session.types is None or task.type in session.types)
+
+
+def _needs_rollback(unit: queue.Unit) -> bool:
+    return len(unit.tasks) > 1 and any(task.idempotency_key is not None for task in unit.tasks)

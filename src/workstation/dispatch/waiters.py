@@ -1,0 +1,33 @@
+"""Those who wait for a task to become final."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+_LOOK_AGAIN_SECONDS: Final = 1.0
+
+
+class Waiters:
+    """Wakes long polls when a task is settled in this process; a look each second covers other replicas."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, set[asyncio.Future[None]]] = {}
+
+    async def wait(self, task_id: int, seconds: float) -> None:
+        """Return when a task became final here, or after that many seconds, a second at most: then look again."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(task_id, set()).add(future)
+        try:
+            await asyncio.wait([future], timeout=min(seconds, _LOOK_AGAIN_SECONDS))
+        finally:
+            waiting = self._waiting[task_id]
+            waiting.discard(future)
+            if not waiting:
+                del self._waiting[task_id]
+
+    def tell(self, task_id: int) -> None:
+        """Wake those who wait for a task."""
+        for future in self._waiting.get(task_id, ()):
+            if not future.done():
+                future.set_result(None)

@@ -1,0 +1,78 @@
+"""Settings: what the environment decides, read once, here alone, and passed on as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+DEFAULT_DATA_DIR = "~/.local/share/workstation"
+LOOPBACK = "127.0.0.1"
+# What started agents are told of our environment besides the little every process gets.
+PASSED_ON = ("WORKSTATION_FETCH_ALLOW", "WORKSTATION_BROWSER")
+
+
+class SettingsError(Exception):
+    """A setting cannot be used: one sentence that names it and says what it may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be chosen about one server. database_url None: the embedded PostgreSQL."""
+
+    data_dir: Path
+    host: str = LOOPBACK
+    port: int = 3000
+    database_url: str | None = None
+    jwt_secret: bytes | None = field(default=None, repr=False)
+    allowed_origins: tuple[str, ...] = ()
+    max_concurrent_tasks: int = 10
+    pool_size: int = 8
+    start_agents: bool = True
+    agent_env: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Settings:
+        """Read the documented variables; raises SettingsError for one that cannot be used."""
+        secret = environ.get("JWT_SECRET")
+        if secret is not None and len(secret.encode()) < 32:
+            raise SettingsError("JWT_SECRET needs at least 32 bytes; make it longer, or unset it to have one made.")
+        return cls(
+            data_dir=Path(environ.get("WORKSTATION_DATA_DIR") or DEFAULT_DATA_DIR).expanduser(),
+            port=_number(environ, "PORT", 3000, 0, 65535),
+            database_url=_database_url(environ),
+            jwt_secret=None if secret is None else secret.encode(),
+            allowed_origins=_origins(environ),
+            max_concurrent_tasks=_number(environ, "MAX_CONCURRENT_TASKS", 10, 1, 100_000),
+            pool_size=_number(environ, "WORKSTATION_POOL_SIZE", 8, 2, 200),
+            agent_env={name: environ[name] for name in PASSED_ON if name in environ},
+            environment=dict(environ),
+        )
+
+
+def _number(environ: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    text = environ.get(name)
+    if text is None or text == "":
+        return default
+    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        raise SettingsError(f"{name} is {text!r} and must be a whole number from {least} to {most}.")
+    return int(text)
+
+
+def _database_url(environ: Mapping[str, str]) -> str | None:
+    url = environ.get("DATABASE_URL")
+    if not url:
+        return None
+    if urlsplit(url).scheme not in ("postgresql", "postgres"):
+        raise SettingsError("DATABASE_URL must begin with postgresql://; unset it to use the embedded PostgreSQL.")
+    return url
+
+
+def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:
+    origins = [origin.strip().rstrip("/") for origin in environ.get("ALLOWED_ORIGINS", "").split(",")]
+    for origin in origins:
+        if origin and origin != "*" and urlsplit(origin).scheme not in ("http", "https"):
+            raise SettingsError(f"ALLOWED_ORIGINS has {origin!r}; an origin looks like https://app.example.com.")
+    return tuple(origin for origin in origins if origin)

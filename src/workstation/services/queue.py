@@ -1,0 +1,245 @@
+"""The verbs of the queue's hot path: submit, claim, complete, settle, record progress. They take many at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from workstation.domain import settle as decide
+from workstation.domain.assign import Assignment, Taker, assign
+from workstation.domain.errors import Conflict, LeaseLost, NotFound, Refusal
+from workstation.domain.tasks import Claim, NewTask, OutcomeKind, Progress, Report, TaskError
+from workstation.store import tasks as store
+from workstation.store.database import Connection
+
+KEY_CONFLICT = "This idempotency key was used for another request in the last 24 hours; use a new key."
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The tasks of one request: all are created or none. takers has a session for each that is handed over at once."""
+
+    tasks: tuple[NewTask, ...]
+    takers: tuple[store.Taker | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """One created task. handed holds the claim when it went to an agent at once; replayed when it was there already.
+
+    wait_seconds is how long until it is due; None when it is due now.
+    """
+
+    task_id: int
+    replayed: bool = False
+    handed: Claim | None = None
+    wait_seconds: float | None = None
+
+
+async def submit(connection: Connection, units: Sequence[Unit]) -> list[list[Created] | Refusal]:
+    """Create the tasks of many requests in one statement; a refusal concerns its request alone.
+
+    Raises DataRefused when the database will not take one of them: ask again, one by one.
+    """
+    tasks = [task for unit in units for task in unit.tasks]
+    takers = [taker for unit in units for taker in unit.takers]
+    numbers = [number for number, unit in enumerate(units) for _ in unit.tasks]
+    inserted = await store.submit(connection, tasks, takers, numbers)
+    replays = await _find_replays(connection, tasks, inserted)
+    answers: list[list[Created] | Refusal] = []
+    start = 0
+    for unit in units:
+        end = start + len(unit.tasks)
+        answers.append(_answer(unit, inserted[start:end], replays))
+        start = end
+    return answers
+
+
+async def submit_one(connection: Connection, unit: Unit) -> list[Created] | Refusal:
+    """Create the tasks of one request in one statement, which is all or nothing by itself."""
+    (answer,) = await submit(connection, [unit])
+    return answer
+
+
+async def submit_alone(connection: Connection, unit: Unit) -> list[Created] | Refusal:
+    """Create the tasks of one request in a transaction of its own, which a refusal rolls back."""
+    try:
+        async with connection.transaction():
+            (answer,) = await submit(connection, [unit])
+            if isinstance(answer, Refusal):
+                raise answer
+    except Refusal as refusal:
+        return refusal
+    return answer
+
+
+async def _find_replays(
+    connection: Connection, tasks: Sequence[NewTask], inserted: Sequence[store.Inserted]
+) -> dict[tuple[str, str], tuple[int, bytes]]:
+    keys = [
+        (task.created_by, task.idempotency_key)
+        for task, row in zip(tasks, inserted, strict=True)
+        if task.idempotency_key is not None and row.known_agent and not row.inserted
+    ]
+    if not keys:
+        return {}
+    found = await store.find_by_idempotency_key(connection, keys)
+    return {key: hit for key, hit in zip(keys, found, strict=True) if hit is not None}
+
+
+def _answer(
+    unit: Unit, inserted: Sequence[store.Inserted], replays: dict[tuple[str, str], tuple[int, bytes]]
+) -> list[Created] | Refusal:
+    created = []
+    for task, taker, row in zip(unit.tasks, unit.takers, inserted, strict=True):
+        if not row.known_agent:
+            return NotFound("There is no such agent any more; list them with GET /api/agents.")
+        if row.inserted:
+            created.append(Created(row.task_id, False, _handed(task, taker, row), row.wait_seconds))
+            continue
+        kept = replays.get((task.created_by, task.idempotency_key or ""))
+        if kept is None or kept[1] != task.request_hash:
+            return Conflict(KEY_CONFLICT)
+        created.append(Created(kept[0], replayed=True))
+    return created
+
+
+def _handed(task: NewTask, taker: store.Taker | None, row: store.Inserted) -> Claim | None:
+    if taker is None or row.instance_id is None or row.deadline_at is None:
+        return None
+    return Claim(
+        row.task_id,
+        1,
+        row.instance_id,
+        taker.agent_id,
+        task.type,
+        task.payload,
+        task.priority,
+        task.timeout_ms,
+        row.deadline_at,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one claim round brought: the claims, and the lanes in which there is nothing more to be had now."""
+
+    claims: list[Claim]
+    exhausted: set[str]
+
+
+async def claim(connection: Connection, looks: Sequence[store.Look], takers: Sequence[Taker]) -> Round:
+    """Claim for all sessions at once: lock the heads of each lane, assign them, write the claims, commit."""
+    async with connection.transaction():
+        heads = await store.lock_heads(connection, looks)
+        given: Assignment = assign(heads, takers)
+        claims = (
+            await store.claim(
+                connection, [(head.task_id, taker.instance_id, taker.agent_id) for head, taker in given.given]
+            )
+            if given.given
+            else []
+        )
+    return Round(claims, _exhausted(looks, [head.lane for head in heads], given))
+
+
+def _exhausted(looks: Sequence[store.Look], seen: Sequence[str], given: Assignment) -> set[str]:
+    """A lane showed fewer heads than wanted and all were taken, or none that it showed may be taken now."""
+    count = Counter(seen)
+    taken = {head.lane for head, _ in given.given}
+    return {
+        look.lane
+        for look in looks
+        if (count[look.lane] < look.wanted and look.lane not in given.starved | given.blocked)
+        or (look.lane in given.blocked and look.lane not in taken)
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An accepted report: the status of its task now; where and when it may be claimed again if it is pending."""
+
+    status: str
+    run_at: datetime | None = None
+    lane: str | None = None
+    wait_seconds: float = 0.0
+
+
+async def complete(connection: Connection, reports: Sequence[Report]) -> list[Accepted | Refusal]:
+    """Complete attempts under the fence; a repeated report of a completed attempt is answered alike."""
+    done = await store.complete(connection, reports)
+    missed = [report for report in reports if (report.task_id, report.attempt) not in done]
+    repeats = await _judge_missed(connection, missed) if missed else {}
+    return [
+        Accepted("completed") if (key := (report.task_id, report.attempt)) in done else repeats[key]
+        for report in reports
+    ]
+
+
+async def settle(
+    connection: Connection, reports: Sequence[Report], jitter: Callable[[], float]
+) -> list[Accepted | Refusal]:
+    """End attempts that failed, ran out of time, were released or lost: decide under lock, write, commit.
+
+    A task reported twice in one call is settled by the first report.
+    """
+    first: dict[tuple[int, int], Report] = {}
+    for report in reports:
+        first.setdefault((report.task_id, report.attempt), report)
+    ordered = list(first.values())
+    async with connection.transaction():
+        held = await store.lock_held(connection, ordered)
+        decided = [(report, decide.settle(held[key], report, jitter())) for key, report in first.items() if key in held]
+        written = await store.settle(connection, decided) if decided else {}
+    missed = [report for report in reports if (report.task_id, report.attempt) not in written]
+    repeats = await _judge_missed(connection, missed) if missed else {}
+    answers: list[Accepted | Refusal] = []
+    for report in reports:
+        key = (report.task_id, report.attempt)
+        row = written.get(key)
+        answers.append(repeats[key] if row is None else Accepted(row.status, row.run_at, row.lane, row.wait_seconds))
+    return answers
+
+
+async def _judge_missed(connection: Connection, reports: Sequence[Report]) -> dict[tuple[int, int], Accepted | Refusal]:
+    """A report that settled nothing is either one heard before, which is answered alike, or comes too late."""
+    keys = [(report.task_id, report.attempt) for report in reports]
+    found = await store.find_attempts(connection, keys)
+    answers: dict[tuple[int, int], Accepted | Refusal] = {}
+    for key, report, attempt in zip(keys, reports, found, strict=True):
+        if attempt is not None and attempt[0] == report.kind.value and attempt[1] == report.instance_id:
+            answers[key] = Accepted(attempt[2], attempt[3])
+        else:
+            answers[key] = LeaseLost(
+                f"Attempt {report.attempt} of task {report.task_id} is not held by this instance any more: drop it."
+            )
+    return answers
+
+
+async def record_progress(connection: Connection, items: Sequence[Progress]) -> list[Refusal | None]:
+    """Write progress under the fence."""
+    written = await store.record_progress(connection, items)
+    return [
+        None
+        if (item.task_id, item.attempt) in written
+        else LeaseLost(f"Attempt {item.attempt} of task {item.task_id} is not held by this instance any more.")
+        for item in items
+    ]
+
+
+def refused_result(report: Report, reason: str) -> Report:
+    """The failure that stands in for a result the database will not take: that attempt alone fails, for good."""
+    return replace(
+        report, kind=OutcomeKind.FAILED, result=None, usage=None, error=TaskError(reason, "bad_result", False)
+    )
+
+
+async def held_by(connection: Connection, instances: Sequence[UUID]) -> dict[UUID, list[Claim]]:
+    """What the database holds for each instance."""
+    held: dict[UUID, list[Claim]] = {instance: [] for instance in instances}
+    for claim_ in await store.held_by(connection, instances):
+        held[claim_.instance_id].append(claim_)
+    return held

@@ -1,0 +1,197 @@
+"""Connections: a pool for what is asked now and then, kept connections for what runs all the time.
+
+Every call has a deadline, and every failure of the driver leaves this module as one of three things: Unavailable (the
+database is away, or what it did is unknown), DataRefused (it will not take this data) or a bug.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from typing import Final, TypeAlias, TypeVar
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from workstation.domain.errors import Refusal, Unavailable
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+Row: TypeAlias = asyncpg.Record
+T = TypeVar("T")
+
+HOT_DEADLINE: Final = timedelta(seconds=1.5)
+COLD_DEADLINE: Final = timedelta(seconds=10)
+CONNECT_DEADLINE: Final = timedelta(seconds=1.5)
+_RETRIES_AFTER_DEADLOCK: Final = 5
+
+# Young tables get bad plans, and a plan made for an empty queue stays with the connection that made it.
+_PINNED: Final = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+}
+_EVERYWHERE: Final = {"timezone": "UTC", "application_name": "workstation", "jit": "off"}
+
+_CUT_OFF = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InternalClientError,
+)
+_REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+_CLASHED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+
+
+class DataRefused(Exception):
+    """The database will not take this data; constraint names the rule where there is one."""
+
+    def __init__(self, message: str, constraint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.constraint = constraint
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what the driver raises into Unavailable or DataRefused."""
+    try:
+        yield
+    except _REFUSED as error:
+        raise DataRefused(str(error), getattr(error, "constraint_name", None)) from error
+    except _CUT_OFF as error:
+        raise Unavailable("The database cannot be reached now; try again in a moment.") from error
+
+
+class Database:
+    """The way to one PostgreSQL database. Made by connect(), closed by close()."""
+
+    def __init__(self, dsn: str, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        self._dsn = dsn
+        self._pool = pool
+        self._hot: list[HotConnection] = []
+
+    @classmethod
+    async def connect(cls, dsn: str, *, pool_size: int = 8) -> Database:
+        """Open the pool; raises Unavailable when the database does not answer."""
+        with translated():
+            pool = await asyncpg.create_pool(
+                dsn,
+                min_size=1,
+                max_size=pool_size,
+                timeout=CONNECT_DEADLINE.total_seconds(),
+                command_timeout=COLD_DEADLINE.total_seconds(),
+                server_settings=_EVERYWHERE,
+                max_inactive_connection_lifetime=60,
+            )
+        return cls(dsn, pool)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Connection]:
+        """A pooled connection for a few statements; waits at most 1.5 s for one."""
+        with translated():
+            async with self._pool.acquire(timeout=CONNECT_DEADLINE.total_seconds()) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A pooled connection inside one transaction, committed at the end of the block."""
+        async with self.session() as connection, connection.transaction():
+            yield connection
+
+    def hot(self, name: str) -> HotConnection:
+        """A kept connection with pinned plans, for statements of one kind that run one after the other."""
+        connection = HotConnection(self._dsn, name)
+        self._hot.append(connection)
+        return connection
+
+    async def listen(
+        self, channel: str, heard: Callable[[str], None], lost: Callable[[], None]
+    ) -> asyncpg.Connection[asyncpg.Record]:
+        """A connection of its own that calls heard(payload) for each notification, and lost() when it ends."""
+        with translated():
+            connection = await asyncpg.connect(
+                self._dsn, timeout=CONNECT_DEADLINE.total_seconds(), server_settings=_EVERYWHERE
+            )
+            await connection.add_listener(channel, lambda _c, _pid, _channel, payload: heard(str(payload)))
+            connection.add_termination_listener(lambda _connection: lost())
+        return connection
+
+    async def close(self) -> None:
+        """Close every connection; what is under way is cut off after a second."""
+        for connection in self._hot:
+            await connection.close()
+        try:
+            await asyncio.wait_for(self._pool.close(), 1)
+        except TimeoutError:
+            self._pool.terminate()
+
+
+class HotConnection:
+    """One kept connection, opened when first needed and again after it was lost. Not for concurrent use."""
+
+    def __init__(self, dsn: str, name: str) -> None:
+        self._dsn = dsn
+        self._name = name
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+
+    async def run(self, work: Callable[[Connection], Awaitable[T]], *, repeat: bool = False) -> T:
+        """Run work(connection) within the deadline; deadlocks are retried.
+
+        Unavailable means that the connection was lost or the deadline passed: what was sent may have been done or not.
+        With repeat, work is done once more on a new connection first: only for what may be done twice.
+        """
+        try:
+            return await self._run(work)
+        except Unavailable:
+            if not repeat:
+                raise
+            return await self._run(work)
+
+    async def _run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        for tries_left in reversed(range(_RETRIES_AFTER_DEADLOCK)):
+            connection = await self._open()
+            try:
+                with translated():
+                    return await work(connection)
+            except _CLASHED:
+                if tries_left == 0:
+                    raise
+            except (Refusal, DataRefused) as error:
+                if isinstance(error, Unavailable):
+                    self._drop()
+                raise
+            except BaseException:
+                self._drop()
+                raise
+        raise AssertionError("the last try returns or raises")
+
+    async def _open(self) -> asyncpg.Connection[asyncpg.Record]:
+        if self._connection is None or self._connection.is_closed():
+            with translated():
+                self._connection = await asyncpg.connect(
+                    self._dsn,
+                    timeout=CONNECT_DEADLINE.total_seconds(),
+                    command_timeout=HOT_DEADLINE.total_seconds(),
+                    server_settings={
+                        **_EVERYWHERE,
+                        **_PINNED,
+                        "application_name": f"workstation {self._name}",
+                    },
+                )
+        return self._connection
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def close(self) -> None:
+        """Close the connection; what is under way is cut off."""
+        self._drop()

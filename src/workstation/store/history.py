@@ -1,0 +1,26 @@
+"""Partitions by day of what only grows: attempts and events. Made ahead of time, dropped when past it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from workstation.store.database import Connection
+from workstation.store.statements import load
+
+_SQL = load("history")
+
+
+async def make_partitions(connection: Connection, *, days_ahead: int) -> None:
+    """Make today's partition and those of the next days where they are missing.
+
+    A day whose rows have already gone to the default partition is left there.
+    """
+    await connection.execute(_SQL["make_partitions"].replace("$1", str(int(days_ahead))))
+
+
+async def drop_partitions(connection: Connection, table: str, older_than: timedelta) -> None:
+    """Drop the partitions of days that ended longer ago than this."""
+    if table not in ("task_attempts", "events"):
+        raise ValueError(f"{table} has no partitions by day.")
+    for row in await connection.fetch(_SQL["list_expired"], table, older_than):
+        await connection.execute(f'drop table "{row["name"]}"')

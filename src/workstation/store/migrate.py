@@ -1,0 +1,75 @@
+"""Bring the schema up to date: plain SQL files, forward only, safe with several starters at once."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.resources import files
+
+from workstation.domain.errors import Refusal
+from workstation.store.database import Connection, Database
+from workstation.store.statements import load
+
+_SQL = load("migrations")
+_FILE = re.compile(r"^(\d{4})_(\w+)\.sql$")
+# One lock for all starters, whatever their version.
+_LOCK = 0x776F726B
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file of migrations/: its number, its name and its text."""
+
+    number: int
+    name: str
+    text: str
+
+    @property
+    def checksum(self) -> str:
+        """What the database remembers of the text."""
+        return sha256(self.text.encode()).hexdigest()
+
+
+def migrations() -> list[Migration]:
+    """Every migration that ships, in order."""
+    found = []
+    for entry in files(__package__).joinpath("migrations").iterdir():
+        if match := _FILE.match(entry.name):
+            found.append(Migration(int(match[1]), match[2], entry.read_text(encoding="utf-8")))
+    return sorted(found, key=lambda migration: migration.number)
+
+
+async def migrate(database: Database) -> list[Migration]:
+    """Apply what is missing, each in a transaction of its own; returns what was applied.
+
+    Raises Refusal when the database is older than PostgreSQL 16 or was changed by a newer version of this program.
+    """
+    applied: list[Migration] = []
+    async with database.session() as connection:
+        await _require_version(connection)
+    for migration in migrations():
+        async with database.transaction() as connection:
+            await connection.execute(_SQL["lock"].replace("$1", str(_LOCK)))
+            await connection.execute(_SQL["create_table"])
+            known = await connection.fetchval(_SQL["checksum_of"], migration.number)
+            if known is None:
+                await connection.execute(migration.text, timeout=300)
+                await connection.execute(_SQL["remember"], migration.number, migration.name, migration.checksum)
+                applied.append(migration)
+    return applied
+
+
+async def is_current(connection: Connection) -> bool:
+    """Whether every migration that ships has been applied."""
+    newest = await connection.fetchval(_SQL["newest"])
+    return bool(newest is not None and newest >= migrations()[-1].number)
+
+
+async def _require_version(connection: Connection) -> None:
+    number = int(await connection.fetchval(_SQL["server_version"]))
+    if number < 160000:
+        raise Refusal(
+            f"PostgreSQL 16 or newer is needed and DATABASE_URL leads to {number // 10000}; "
+            "upgrade it, or unset DATABASE_URL to use the embedded one."
+        )

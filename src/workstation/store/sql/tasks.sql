@@ -1,0 +1,379 @@
+-- name: submit
+-- One row of each array is one task. instance is set where a task is handed to an agent session as it is created: it
+-- is then born running, provided that the instance still lives and its agent is still open for work.
+with input as materialized (
+    select nextval('agent_tasks_id_seq') as id, i.*
+    from unnest(
+        $1::bigint[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::int[], $8::timestamptz[],
+        $9::int[], $10::text[], $11::text[], $12::bytea[], $13::uuid[], $14::bigint[], $15::int[]
+    ) with ordinality as i (
+        agent_id, capability, type, payload, priority, created_by, max_retries, run_at,
+        timeout_ms, region, idempotency_key, request_hash, instance_id, taker_id, unit, ord
+    )
+), routed as (
+    select i.*, bool_and(a.id is not null or i.agent_id is null) over (partition by i.unit) as known,
+           n.id is not null
+           and agent_gate(a.removed_at, a.desired_status, a.status, a.health_status) is null as handed
+    from input i
+    left join agent_registry a on a.id = coalesce(i.agent_id, i.taker_id) and a.removed_at is null
+    left join agent_instances n on n.id = i.instance_id and n.status = 'live'
+), inserted as (
+    insert into agent_tasks (
+        id, agent_id, capability, type, payload, priority, created_by, max_retries, run_at, timeout_ms, region,
+        idempotency_key, request_hash, status, attempt, instance_id, started_at, deadline_at, version
+    )
+    select id, case when handed then taker_id else agent_id end, capability, type, payload::jsonb, priority,
+           created_by, max_retries, coalesce(run_at, now()), timeout_ms, region, idempotency_key, request_hash,
+           case when handed then 'running' else 'pending' end, case when handed then 1 else 0 end,
+           case when handed then instance_id end, case when handed then now() end,
+           case when handed then now() + timeout_ms * interval '1 millisecond' end, case when handed then 2 else 1 end
+    from routed
+    where known
+    on conflict (created_by, idempotency_key) where idempotency_key is not null do nothing
+    returning id, agent_id, type, created_by, attempt, instance_id, deadline_at
+), attempts as (
+    insert into task_attempts (task_id, attempt, agent_id, instance_id, claimed_at, deadline_at)
+    select id, attempt, agent_id, instance_id, now(), deadline_at from inserted where instance_id is not null
+), told as (
+    insert into events (type, items)
+    select 'task.created', jsonb_agg(jsonb_build_array(id, 1, 0, agent_id, type, created_by))
+    from inserted having count(*) > 0
+    union all
+    select 'task.started', jsonb_agg(jsonb_build_array(id, 2, attempt, agent_id, type, created_by))
+    from inserted where instance_id is not null having count(*) > 0
+)
+select r.ord, r.id, r.known, t.id is not null as inserted, t.instance_id, t.deadline_at,
+       greatest(extract(epoch from r.run_at - now()), 0)::float8 as wait_seconds
+from routed r left join inserted t on t.id = r.id
+
+-- name: find_by_idempotency_key
+select i.ord, t.id, t.request_hash
+from unnest($1::text[], $2::text[]) with ordinality as i (created_by, idempotency_key, ord)
+join agent_tasks t on t.created_by = i.created_by and t.idempotency_key = i.idempotency_key
+
+-- name: lock_heads
+-- The next claimable tasks of each lane, locked. The loop over ranks keeps a million tasks that are not yet due from
+-- standing in front; the outer limit stops it as soon as there is enough, so no more is locked than is wanted.
+select l.lane, h.id, h.type, h.rank, h.lost_count, now() - h.run_at as due_for
+from unnest($1::text[], $2::int[], $3::boolean[], $4::text[]) as l (lane, wanted, suspects, types)
+cross join lateral (
+    select h.*
+    from generate_series(10, 1, -1) as r (rank)
+    cross join lateral (
+        select t.id, t.type, t.rank, t.lost_count, t.run_at
+        from agent_tasks t
+        where t.ready and t.lane = l.lane and t.rank = r.rank and t.run_at <= now()
+          and (l.suspects or t.lost_count = 0)
+          and (l.types is null or t.type = any (string_to_array(l.types, E'\n')))
+        order by t.run_at, t.id
+        limit l.wanted
+        for update skip locked
+    ) h
+    limit l.wanted
+) h
+
+-- name: claim
+-- Give locked heads to instances. The gates are asked once more: what the caller knows of an agent may be old.
+with taken as (
+    update agent_tasks t
+    set status = 'running', instance_id = c.instance_id, agent_id = c.agent_id, attempt = t.attempt + 1,
+        started_at = now(), deadline_at = now() + t.timeout_ms * interval '1 millisecond', version = t.version + 1
+    from unnest($1::bigint[], $2::uuid[], $3::bigint[]) as c (task_id, instance_id, agent_id)
+    join agent_instances n on n.id = c.instance_id and n.status = 'live'
+    join agent_registry a on a.id = c.agent_id
+    where t.id = c.task_id
+      and agent_gate(a.removed_at, a.desired_status, a.status, a.health_status) is null
+      and task_gate(t.status, t.run_at, t.capability, a.health_status, now()) is null
+    returning t.id, t.attempt, t.instance_id, t.agent_id, t.type, t.payload, t.priority, t.timeout_ms,
+              t.deadline_at, t.started_at, t.progress -> 'data' as checkpoint, t.lost_count, t.version, t.created_by
+), attempts as (
+    insert into task_attempts (task_id, attempt, agent_id, instance_id, claimed_at, deadline_at)
+    select id, attempt, agent_id, instance_id, started_at, deadline_at from taken
+), told as (
+    insert into events (type, items)
+    select 'task.started', jsonb_agg(jsonb_build_array(id, version, attempt, agent_id, type, created_by))
+    from taken having count(*) > 0
+)
+select id, attempt, instance_id, agent_id, type, payload, priority, timeout_ms, deadline_at, checkpoint,
+       lost_count > 0 as suspect
+from taken
+
+-- name: lanes_with_work
+-- Every lane that has a task due, found by hopping from lane to lane in the queue index.
+with recursive lanes as (
+    (select lane from agent_tasks where ready order by lane limit 1)
+    union all
+    select (select t.lane from agent_tasks t where t.ready and t.lane > lanes.lane order by t.lane limit 1)
+    from lanes where lanes.lane is not null
+)
+select lane from lanes
+where lane is not null and exists (
+    select from generate_series(10, 1, -1) as r (rank)
+    cross join lateral (
+        select from agent_tasks t
+        where t.ready and t.lane = lanes.lane and t.rank = r.rank and t.run_at <= now() limit 1
+    ) due
+)
+
+-- name: complete
+-- The fence: only the attempt that holds the lease settles; a row that does not match is not touched.
+with done as (
+    update agent_tasks t
+    set status = 'completed', result = i.result::jsonb, instance_id = null, deadline_at = null,
+        completed_at = now(), error = null, version = t.version + 1
+    from unnest($1::bigint[], $2::int[], $3::uuid[], $4::text[], $5::text[])
+         as i (task_id, attempt, instance_id, result, usage)
+    where t.id = i.task_id and t.status = 'running' and t.attempt = i.attempt and t.instance_id = i.instance_id
+    returning t.id, t.attempt, t.started_at, t.agent_id, t.type, t.created_by, t.version, i.usage
+), ended as (
+    update task_attempts a
+    set outcome = 'completed', ended_at = now(), usage = d.usage::jsonb
+    from done d
+    where a.task_id = d.id and a.attempt = d.attempt and a.claimed_at = d.started_at
+), told as (
+    insert into events (type, items)
+    select 'task.completed', jsonb_agg(jsonb_build_array(id, version, attempt, agent_id, type, created_by))
+    from done having count(*) > 0
+)
+select id, attempt from done
+
+-- name: lock_held
+select t.id, t.attempt, t.retry_count, t.max_retries, t.lost_count, t.release_count
+from unnest($1::bigint[], $2::int[], $3::uuid[]) as i (task_id, attempt, instance_id)
+join agent_tasks t on t.id = i.task_id
+where t.status = 'running' and t.attempt = i.attempt and t.instance_id = i.instance_id
+order by t.id
+for update of t
+
+-- name: settle
+with settled as (
+    update agent_tasks t
+    set status = i.status, instance_id = null, deadline_at = null,
+        agent_id = case when i.status = 'pending' and t.capability is not null then null else t.agent_id end,
+        run_at = case when i.status = 'pending' then greatest(t.run_at, now() + i.delay) else t.run_at end,
+        completed_at = case when i.status <> 'pending' then now() end,
+        result = case when i.status = 'failed'
+                      then jsonb_build_object('success', false, 'error', i.error::jsonb ->> 'message') else t.result end,
+        error = coalesce(i.error::jsonb, t.error),
+        retry_count = i.retry_count, lost_count = i.lost_count, release_count = i.release_count,
+        dead_letter = i.dead_letter, version = t.version + 1
+    from unnest($1::bigint[], $2::int[], $3::text[], $4::interval[], $5::int[], $6::int[], $7::int[], $8::boolean[],
+                $9::text[], $10::text[], $11::text[])
+         as i (task_id, attempt, status, delay, retry_count, lost_count, release_count, dead_letter,
+               error, outcome, outcome_error)
+    where t.id = i.task_id and t.status = 'running' and t.attempt = i.attempt
+    returning t.id, t.attempt, t.started_at, t.status, t.run_at, t.type, t.created_by, t.version, t.lane,
+              i.outcome, i.outcome_error
+), ended as (
+    update task_attempts a
+    set outcome = s.outcome, ended_at = now(), error = s.outcome_error::jsonb
+    from settled s
+    where a.task_id = s.id and a.attempt = s.attempt and a.claimed_at = s.started_at
+    returning a.task_id, a.agent_id
+), told as (
+    insert into events (type, items)
+    select case when s.status = 'pending' then case s.outcome when 'released' then 'task.released'
+                                                             when 'lost' then 'task.lost' else 'task.retried' end
+                else 'task.' || s.status end,
+           jsonb_agg(jsonb_build_array(s.id, s.version, s.attempt, e.agent_id, s.type, s.created_by))
+    from settled s left join ended e on e.task_id = s.id
+    group by 1
+)
+select id, attempt, status, run_at, lane, greatest(extract(epoch from run_at - now()), 0)::float8 as wait_seconds
+from settled
+
+-- name: find_attempts
+select i.ord, a.outcome, a.instance_id, t.status, t.run_at
+from unnest($1::bigint[], $2::int[]) with ordinality as i (task_id, attempt, ord)
+join agent_tasks t on t.id = i.task_id
+join task_attempts a on a.task_id = i.task_id and a.attempt = i.attempt
+
+-- name: record_progress
+update agent_tasks t
+set progress = jsonb_strip_nulls(jsonb_build_object(
+        'percent', i.percent, 'message', i.message, 'at', now(),
+        'data', coalesce(i.data::jsonb, t.progress -> 'data')))
+from unnest($1::bigint[], $2::int[], $3::uuid[], $4::float8[], $5::text[], $6::text[])
+     as i (task_id, attempt, instance_id, percent, message, data)
+where t.id = i.task_id and t.status = 'running' and t.attempt = i.attempt and t.instance_id = i.instance_id
+returning t.id, t.attempt
+
+-- name: held_by
+-- What the database holds for these instances: the open attempts.
+select t.id, t.attempt, t.instance_id, t.agent_id, t.type, t.payload, t.priority, t.timeout_ms, t.deadline_at,
+       t.progress -> 'data' as checkpoint, t.lost_count > 0 as suspect
+from task_attempts a
+join agent_tasks t on t.id = a.task_id and t.attempt = a.attempt and t.status = 'running'
+                  and t.instance_id = a.instance_id
+where a.outcome is null and a.instance_id = any ($1::uuid[])
+
+-- name: list_overdue
+select a.task_id, a.attempt, a.instance_id
+from task_attempts a
+where a.outcome is null and a.deadline_at < now()
+order by a.task_id
+limit $1
+
+-- name: list_orphans
+-- Open attempts whose instance is no longer alive.
+select a.task_id, a.attempt, a.instance_id
+from task_attempts a
+left join agent_instances n on n.id = a.instance_id and n.status in ('live', 'draining')
+where a.outcome is null and n.id is null
+order by a.task_id
+limit $1
+
+-- name: get_tasks
+select t.id, t.agent_id, r.name as agent_name, t.type, t.payload, t.priority, t.status, t.created_by, t.result,
+       t.retry_count, t.max_retries, t.created_at, t.started_at, t.completed_at, t.capability, t.region, t.run_at,
+       t.timeout_ms, t.attempt, t.lost_count, t.deadline_at, t.error, t.progress, t.dead_letter, t.idempotency_key,
+       t.instance_id
+from agent_tasks t
+left join agent_registry r on r.id = t.agent_id
+where t.id = any ($1::bigint[])
+
+-- name: list_tasks
+-- Newest first. Filters that no index serves look at the newest 100,000 rows below the cursor.
+select t.id, t.agent_id, r.name as agent_name, t.type, t.payload, t.priority, t.status, t.created_by, t.result,
+       t.retry_count, t.max_retries, t.created_at, t.started_at, t.completed_at, t.capability, t.region, t.run_at,
+       t.timeout_ms, t.attempt, t.lost_count, t.deadline_at, t.error, t.progress, t.dead_letter, t.idempotency_key,
+       t.instance_id
+from (
+    select * from agent_tasks n
+    where ($1::bigint is null or n.id < $1)
+      and ($2::bigint is null or n.agent_id = $2)
+      and ($3::text is null or n.created_by = $3)
+      and ($4::boolean is not true or n.dead_letter)
+    order by n.id desc
+    limit 100000
+) t
+left join agent_registry r on r.id = t.agent_id
+where ($5::text is null or t.status = $5)
+  and ($6::text is null or t.type = $6)
+  and ($7::text is null or t.capability = $7)
+order by t.id desc
+limit $8
+
+-- name: cancel
+with held as (
+    select id, instance_id, attempt, started_at from agent_tasks
+    where id = $1 and status in ('waiting', 'pending', 'running')
+    for update
+), cancelled as (
+    update agent_tasks t
+    set status = 'cancelled', instance_id = null, deadline_at = null, completed_at = now(), version = t.version + 1
+    from held h
+    where t.id = h.id
+    returning t.id, t.version, t.attempt, t.agent_id, t.type, t.created_by, h.instance_id, h.started_at
+), ended as (
+    update task_attempts a
+    set outcome = 'cancelled', ended_at = now()
+    from cancelled c
+    where c.instance_id is not null and a.task_id = c.id and a.attempt = c.attempt and a.claimed_at = c.started_at
+), told as (
+    insert into events (type, actor, items)
+    select 'task.cancelled', $2::text, jsonb_agg(jsonb_build_array(id, version, attempt, agent_id, type, created_by))
+    from cancelled having count(*) > 0
+)
+select id, attempt, instance_id from cancelled
+
+-- name: redrive
+with redriven as (
+    update agent_tasks t
+    set status = 'pending', retry_count = 0, lost_count = 0, release_count = 0, dead_letter = false, result = null,
+        completed_at = null, run_at = now(), version = t.version + 1,
+        agent_id = case when t.capability is not null then null else t.agent_id end
+    where t.id = $1 and t.status = 'failed'
+    returning t.id, t.version, t.attempt, t.agent_id, t.type, t.created_by, t.lane
+), told as (
+    insert into events (type, actor, items)
+    select 'task.redriven', $2::text, jsonb_agg(jsonb_build_array(id, version, attempt, agent_id, type, created_by))
+    from redriven having count(*) > 0
+)
+select id, lane from redriven
+
+-- name: list_attempts
+select a.attempt, a.agent_id, r.name as agent_name, a.instance_id, a.claimed_at, a.ended_at, a.outcome, a.error, a.usage
+from task_attempts a
+left join agent_registry r on r.id = a.agent_id
+where a.task_id = $1
+order by a.attempt
+
+-- name: explain
+-- A task and every agent that could take it, each with the gate that holds it back, if any.
+select t.id, t.status, t.type, t.agent_id, t.capability, t.region, t.run_at, t.attempt, t.retry_count, t.max_retries,
+       t.lost_count, t.rank, t.created_at, now() - t.run_at as due_for, now() - t.created_at as age, t.error,
+       a.id as candidate_id, a.name as candidate_name, a.status as candidate_status, a.status_reason,
+       agent_gate(a.removed_at, a.desired_status, a.status, a.health_status) as agent_gate,
+       task_gate(t.status, t.run_at, t.capability, a.health_status, now()) as task_gate,
+       a.task_types, s.instances, s.in_region, s.slots, s.held, s.suspects
+from agent_tasks t
+left join agent_registry a
+       on (t.capability is null and a.id = t.agent_id)
+       or (t.capability is not null and a.removed_at is null and a.capabilities @> array[t.capability])
+left join lateral (
+    select count(*) as instances,
+           count(*) filter (where t.region is null or n.region = t.region) as in_region,
+           coalesce(sum(n.slots) filter (where t.region is null or n.region = t.region), 0) as slots,
+           coalesce(sum(h.held) filter (where t.region is null or n.region = t.region), 0) as held,
+           count(*) filter (where h.suspects > 0) as suspects
+    from agent_instances n
+    left join lateral (
+        select count(*) as held, count(*) filter (where x.lost_count > 0) as suspects
+        from task_attempts o join agent_tasks x on x.id = o.task_id
+        where o.outcome is null and o.instance_id = n.id
+    ) h on true
+    where n.agent_id = a.id and n.status = 'live'
+) s on true
+where t.id = $1
+order by a.id
+
+-- name: count_ahead
+-- How many tasks of the same lane are claimed before this one, counted up to a thousand.
+select count(*) from (
+    select from agent_tasks o, agent_tasks t
+    where t.id = $1 and o.ready and o.lane = t.lane and o.id <> t.id and o.run_at <= now()
+      and (o.rank > t.rank or (o.rank = t.rank and (o.run_at, o.id) < (t.run_at, t.id)))
+    limit 1000
+) ahead
+
+-- name: get_counts
+select agent_id, capability, sum(waiting)::bigint as waiting, sum(pending)::bigint as pending,
+       sum(running)::bigint as running, sum(completed)::bigint as completed, sum(failed)::bigint as failed,
+       sum(cancelled)::bigint as cancelled, sum(execution_ms)::bigint as execution_ms
+from task_counts
+where $1::bigint is null or agent_id = $1
+group by agent_id, capability
+
+-- name: fold_counts
+with folded as (
+    delete from task_counts
+    where ctid = any (array(select ctid from task_counts limit $1 for update skip locked))
+    returning *
+), summed as (
+    insert into task_counts
+    select agent_id, capability, sum(waiting), sum(pending), sum(running), sum(completed), sum(failed),
+           sum(cancelled), sum(execution_ms)
+    from folded group by agent_id, capability
+    returning 1
+)
+select (select count(*) from folded) - (select count(*) from summed)
+
+-- name: forget_idempotency_keys
+update agent_tasks set idempotency_key = null, request_hash = null
+where id = any (array(
+    select id from agent_tasks
+    where idempotency_key is not null and completed_at < now() - interval '24 hours'
+    limit $1
+))
+
+-- name: prune_tasks
+delete from agent_tasks
+where id = any (array(
+    select id from agent_tasks where completed_at < now() - $2::interval and not dead_letter order by id limit $1
+    for update skip locked
+))
+
+-- name: count_of_agent
+-- All tasks of an agent by one creator.
+select count(*) from agent_tasks where agent_id = $1 and created_by = $2

@@ -1,0 +1,330 @@
+"""Tasks and their attempts in the database. Every function is one named statement of sql/tasks.sql."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from workstation.domain.assign import Head
+from workstation.domain.settle import Held, Settlement
+from workstation.domain.tasks import Claim, NewTask, Progress, Report, TaskError
+from workstation.store.database import Connection, Row
+from workstation.store.statements import load
+
+_SQL = load("tasks")
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """What became of one NewTask: inserted is false when its idempotency key was there already.
+
+    wait_seconds is how long until it is due; None when it is due now.
+    """
+
+    task_id: int
+    known_agent: bool
+    inserted: bool
+    instance_id: UUID | None
+    deadline_at: datetime | None
+    wait_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Taker:
+    """The session a task is handed to as it is created."""
+
+    instance_id: UUID
+    agent_id: int
+
+
+async def submit(
+    connection: Connection, tasks: Sequence[NewTask], takers: Sequence[Taker | None], units: Sequence[int]
+) -> list[Inserted]:
+    """Insert tasks, each with the session that takes it at once or None; answers in the same order.
+
+    units numbers the request each task came with: all tasks of one request are inserted or none.
+    """
+    rows = await connection.fetch(
+        _SQL["submit"],
+        [task.agent_id for task in tasks],
+        [task.capability for task in tasks],
+        [task.type for task in tasks],
+        [task.payload for task in tasks],
+        [task.priority for task in tasks],
+        [task.created_by for task in tasks],
+        [task.max_retries for task in tasks],
+        [task.run_at for task in tasks],
+        [task.timeout_ms for task in tasks],
+        [task.region for task in tasks],
+        [task.idempotency_key for task in tasks],
+        [task.request_hash for task in tasks],
+        [taker.instance_id if taker else None for taker in takers],
+        [taker.agent_id if taker else None for taker in takers],
+        units,
+    )
+    answers: list[Inserted | None] = [None] * len(tasks)
+    for ord_, *columns in rows:
+        answers[ord_ - 1] = Inserted(*columns)
+    return [answer for answer in answers if answer is not None]
+
+
+async def find_by_idempotency_key(
+    connection: Connection, keys: Sequence[tuple[str, str]]
+) -> list[tuple[int, bytes] | None]:
+    """The task and request hash kept under each (creator, key), or None."""
+    rows = await connection.fetch(_SQL["find_by_idempotency_key"], [key[0] for key in keys], [key[1] for key in keys])
+    found: list[tuple[int, bytes] | None] = [None] * len(keys)
+    for row in rows:
+        found[row["ord"] - 1] = (row["id"], row["request_hash"])
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A look at the head of one lane: how many are wanted, whether once lost tasks may come, which types only."""
+
+    lane: str
+    wanted: int
+    suspects: bool = True
+    types: frozenset[str] | None = None
+
+
+async def lock_heads(connection: Connection, looks: Sequence[Look]) -> list[Head]:
+    """Lock the next claimable tasks of each lane until the end of the transaction."""
+    rows = await connection.fetch(
+        _SQL["lock_heads"],
+        [look.lane for look in looks],
+        [look.wanted for look in looks],
+        [look.suspects for look in looks],
+        ["\n".join(sorted(look.types)) if look.types is not None else None for look in looks],
+    )
+    return [Head(task_id, lane, type_, rank, due_for, lost > 0) for lane, task_id, type_, rank, lost, due_for in rows]
+
+
+async def claim(connection: Connection, given: Sequence[tuple[int, UUID, int]]) -> list[Claim]:
+    """Give (task, instance, agent) triples; those whose gate has closed meanwhile are left out of the answer."""
+    ordered = sorted(given)
+    rows = await connection.fetch(
+        _SQL["claim"], [g[0] for g in ordered], [g[1] for g in ordered], [g[2] for g in ordered]
+    )
+    return [_claim(row) for row in rows]
+
+
+async def held_by(connection: Connection, instances: Sequence[UUID]) -> list[Claim]:
+    """Everything the database holds for these instances."""
+    return [_claim(row) for row in await connection.fetch(_SQL["held_by"], list(instances))]
+
+
+def _claim(row: Row) -> Claim:
+    return Claim(
+        row["id"],
+        row["attempt"],
+        row["instance_id"],
+        row["agent_id"],
+        row["type"],
+        row["payload"],
+        row["priority"],
+        row["timeout_ms"],
+        row["deadline_at"],
+        row["checkpoint"],
+        row["suspect"],
+    )
+
+
+async def lanes_with_work(connection: Connection) -> set[str]:
+    """The lanes that have a task due now."""
+    return {row["lane"] for row in await connection.fetch(_SQL["lanes_with_work"])}
+
+
+async def complete(connection: Connection, reports: Iterable[Report]) -> set[tuple[int, int]]:
+    """Complete attempts; returns the (task, attempt) pairs that held their lease and are now completed."""
+    ordered = sorted(reports, key=lambda report: report.task_id)
+    rows = await connection.fetch(
+        _SQL["complete"],
+        [report.task_id for report in ordered],
+        [report.attempt for report in ordered],
+        [report.instance_id for report in ordered],
+        [report.result for report in ordered],
+        [report.usage for report in ordered],
+    )
+    return {(row[0], row[1]) for row in rows}
+
+
+async def lock_held(connection: Connection, reports: Sequence[Report]) -> dict[tuple[int, int], Held]:
+    """Lock the tasks whose reported attempt still holds its lease; the others are absent."""
+    rows = await connection.fetch(
+        _SQL["lock_held"],
+        [report.task_id for report in reports],
+        [report.attempt for report in reports],
+        [report.instance_id for report in reports],
+    )
+    return {(row[0], row[1]): Held(row[2], row[3], row[4], row[5]) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What was written for one attempt. wait_seconds is how long until the task may be claimed again."""
+
+    task_id: int
+    attempt: int
+    status: str
+    run_at: datetime
+    lane: str
+    wait_seconds: float
+
+
+async def settle(
+    connection: Connection, settlements: Sequence[tuple[Report, Settlement]]
+) -> dict[tuple[int, int], Settled]:
+    """Write decisions for tasks locked by lock_held in the same transaction."""
+    ordered = sorted(settlements, key=lambda pair: pair[0].task_id)
+    rows = await connection.fetch(
+        _SQL["settle"],
+        [report.task_id for report, _ in ordered],
+        [report.attempt for report, _ in ordered],
+        [settlement.status.value for _, settlement in ordered],
+        [settlement.delay for _, settlement in ordered],
+        [settlement.retry_count for _, settlement in ordered],
+        [settlement.lost_count for _, settlement in ordered],
+        [settlement.release_count for _, settlement in ordered],
+        [settlement.dead_letter for _, settlement in ordered],
+        [_error_json(settlement.error, report.attempt) for report, settlement in ordered],
+        [report.kind.value for report, _ in ordered],
+        [_error_json(report.error, report.attempt) for report, _ in ordered],
+    )
+    return {(row[0], row[1]): Settled(*row) for row in rows}
+
+
+def _error_json(error: TaskError | None, attempt: int) -> str | None:
+    if error is None:
+        return None
+    return json.dumps({"type": error.type, "message": error.message, "attempt": attempt, "retryable": error.retryable})
+
+
+async def find_attempts(
+    connection: Connection, attempts: Sequence[tuple[int, int]]
+) -> list[tuple[str | None, UUID, str, datetime] | None]:
+    """For each (task, attempt): outcome, instance, and the status and run_at of the task now; None if unknown."""
+    rows = await connection.fetch(_SQL["find_attempts"], [pair[0] for pair in attempts], [pair[1] for pair in attempts])
+    found: list[tuple[str | None, UUID, str, datetime] | None] = [None] * len(attempts)
+    for row in rows:
+        found[row["ord"] - 1] = (row["outcome"], row["instance_id"], row["status"], row["run_at"])
+    return found
+
+
+async def record_progress(connection: Connection, items: Iterable[Progress]) -> set[tuple[int, int]]:
+    """Write progress under the fence; returns the (task, attempt) pairs that were written."""
+    ordered = sorted(items, key=lambda item: item.task_id)
+    rows = await connection.fetch(
+        _SQL["record_progress"],
+        [item.task_id for item in ordered],
+        [item.attempt for item in ordered],
+        [item.instance_id for item in ordered],
+        [item.percent for item in ordered],
+        [item.message for item in ordered],
+        [item.data for item in ordered],
+    )
+    return {(row[0], row[1]) for row in rows}
+
+
+async def list_overdue(connection: Connection, limit: int) -> list[tuple[int, int, UUID]]:
+    """Open attempts past their deadline: (task, attempt, instance)."""
+    return [tuple(row) for row in await connection.fetch(_SQL["list_overdue"], limit)]
+
+
+async def list_orphans(connection: Connection, limit: int) -> list[tuple[int, int, UUID]]:
+    """Open attempts whose instance is dead or gone: (task, attempt, instance)."""
+    return [tuple(row) for row in await connection.fetch(_SQL["list_orphans"], limit)]
+
+
+async def get_tasks(connection: Connection, ids: Sequence[int]) -> dict[int, Row]:
+    """Whole task rows by number; unknown numbers are absent. JSON columns are text."""
+    return {row["id"]: row for row in await connection.fetch(_SQL["get_tasks"], list(ids))}
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    """What a list of tasks is narrowed to; None does not narrow. before is the cursor: ids below it."""
+
+    before: int | None = None
+    agent_id: int | None = None
+    created_by: str | None = None
+    dead_letter: bool | None = None
+    status: str | None = None
+    type: str | None = None
+    capability: str | None = None
+
+
+async def list_tasks(connection: Connection, narrowed: TaskFilter, limit: int) -> list[Row]:
+    """Newest first; filters without an index look at the newest 100,000 tasks below the cursor."""
+    return await connection.fetch(
+        _SQL["list_tasks"],
+        narrowed.before,
+        narrowed.agent_id,
+        narrowed.created_by,
+        narrowed.dead_letter,
+        narrowed.status,
+        narrowed.type,
+        narrowed.capability,
+        limit,
+    )
+
+
+async def count_of_agent(connection: Connection, agent_id: int, created_by: str) -> int:
+    """How many tasks of an agent one creator has."""
+    return int(await connection.fetchval(_SQL["count_of_agent"], agent_id, created_by))
+
+
+async def cancel(connection: Connection, task_id: int, actor: str) -> tuple[int, UUID | None] | None:
+    """Cancel a task that is not final: (attempt, instance that held it), or None when there was nothing to cancel."""
+    row = await connection.fetchrow(_SQL["cancel"], task_id, actor)
+    return None if row is None else (row["attempt"], row["instance_id"])
+
+
+async def redrive(connection: Connection, task_id: int, actor: str) -> str | None:
+    """Queue a failed task again with its counters at zero: its lane, or None when it was not failed."""
+    row = await connection.fetchrow(_SQL["redrive"], task_id, actor)
+    return None if row is None else str(row["lane"])
+
+
+async def list_attempts(connection: Connection, task_id: int) -> list[Row]:
+    """Every attempt at a task, first to last."""
+    return await connection.fetch(_SQL["list_attempts"], task_id)
+
+
+async def explain(connection: Connection, task_id: int) -> list[Row]:
+    """The task beside every agent that could take it, one row each, with the gate that holds; empty when unknown."""
+    return await connection.fetch(_SQL["explain"], task_id)
+
+
+async def count_ahead(connection: Connection, task_id: int) -> int:
+    """How many due tasks of its lane are claimed before this one, counted up to 1,000."""
+    return int(await connection.fetchval(_SQL["count_ahead"], task_id))
+
+
+async def get_counts(connection: Connection, agent_id: int | None = None) -> list[Row]:
+    """How many tasks are in each state, by agent (or capability, while they wait for any agent that has it)."""
+    return await connection.fetch(_SQL["get_counts"], agent_id)
+
+
+async def fold_counts(connection: Connection, limit: int) -> int:
+    """Fold count rows into one for each agent; returns by how many rows the table shrank."""
+    return int(await connection.fetchval(_SQL["fold_counts"], limit))
+
+
+async def forget_idempotency_keys(connection: Connection, limit: int) -> int:
+    """Free idempotency keys of tasks that ended over 24 hours ago; returns how many."""
+    return _affected(await connection.execute(_SQL["forget_idempotency_keys"], limit))
+
+
+async def prune_tasks(connection: Connection, limit: int, older_than: timedelta) -> int:
+    """Delete tasks that ended longer ago than this; returns how many."""
+    return _affected(await connection.execute(_SQL["prune_tasks"], limit, older_than))
+
+
+def _affected(tag: Any) -> int:
+    return int(str(tag).rsplit(" ", 1)[-1])
