@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import uuid4
@@ -130,23 +130,25 @@ async def running_api(dsn: str, settings: ApiSettings | None = None, at: Clock |
         Admission(dispatcher.roster),
         PullSessions(dispatcher, uuid4()),
         logs,
+        lambda: None,
         settings or ApiSettings(limits=UNLIMITED),
         at or Clock(),
         what_is_missing,
     )
     app = create_app(using)
-    door = AgentDoor(dispatcher, app.authenticator.authenticate, uuid4(), 10)
+    door = AgentDoor(dispatcher, uuid4(), 10)
+    door.authenticated_by(app.authenticator.authenticate)
     app.sockets = door
     revocations.on_revoked(door.close_revoked)
     api = Api(app, database, dispatcher, revocations, audit, logs, missing, "http://test")
     await dispatcher.roster.refresh()
-    loop = asyncio.create_task(_every(0.2, dispatcher))
+    loops = [asyncio.create_task(_every(0.2, dispatcher)), asyncio.create_task(dispatcher.claimer.run())]
     try:
         yield api
     finally:
-        loop.cancel()
-        with suppress(asyncio.CancelledError):
-            await loop
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
         await api.close()
         await audit.close()
         await dispatcher.close()

@@ -7,10 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from workstation_sdk import Agent
 from workstation_sdk.protocol import Heartbeat
 from workstation_sdk.testing import Connection, FakeServer
-
-from workstation_sdk import Agent
 
 
 @dataclass(frozen=True)

@@ -202,8 +202,9 @@ def _is_read(page: Document, selectors: Selectors | None) -> bool:
 
 
 async def _arrival(visit: Visit) -> dict[str, object]:
-    page = visit.page
-    return {"url": page.url, "title": await page.title(), "status": visit.status, "blocked": visit.blocked}
+    title = await visit.title()
+    visit.refuse_if_blocked()
+    return {"url": visit.page.url, "title": title, "status": visit.status, "blocked": visit.blocked}
 
 
 async def _data(visit: Visit, selectors: Selectors | None, wait_ms: int) -> dict[str, object]:

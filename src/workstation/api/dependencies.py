@@ -56,7 +56,11 @@ class LogSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """Everything a handler may use. missing() tells what is not ready yet, one sentence each; empty when all is."""
+    """Everything a handler may use.
+
+    ordered() is called after an order to start or stop an agent, so that it is carried out at once. missing() tells
+    what is not ready yet, one sentence each; empty when all is.
+    """
 
     database: Database
     key: SigningKey
@@ -66,6 +70,7 @@ class Dependencies:
     admission: Admission
     pulling: PullSessions
     logs: LogSource
+    ordered: Callable[[], None]
     settings: ApiSettings = field(default_factory=ApiSettings)
     clock: Clock = field(default_factory=Clock)
     missing: Callable[[], Awaitable[tuple[str, ...]]] = _nothing_missing

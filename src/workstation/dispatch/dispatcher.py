@@ -24,6 +24,7 @@ from workstation.store.database import Database, Row
 
 # Further ahead than this a due time is left to the poll.
 _REMEMBERED_SECONDS = 60.0
+REPLACED = 4408
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,10 @@ class Dispatcher:
     def join(self, session: Session) -> None:
         """Let a session in; it is given work as soon as its agent is open for it."""
         session.heard_at = self._clock()
+        before = self.floor.find(session.instance_id)
+        if before is not None:
+            self.leave(before)
+            before.close(REPLACED, "This instance has connected again.")
         self.floor.add(session, self.roster.find(session.agent_id))
         self.claimer.nudge()
 

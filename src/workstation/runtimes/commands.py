@@ -44,7 +44,7 @@ def resolve(run: Mapping[str, Any], search_path: str) -> Command:
     if "builtin" in run:
         return Command((sys.executable, "-m", "workstation.agents", _builtin(run["builtin"])), cwd, env)
     argv = run.get("command")
-    if not isinstance(argv, list) or not argv or not argv[0] or not all(isinstance(part, str) for part in argv):
+    if not isinstance(argv, list) or not all(isinstance(word, str) for word in argv) or not any(argv[:1]):
         raise RuntimeFailure(
             'The run spec needs "command" as a list of words, such as ["python", "-m", "my_agent"].',
             retryable=False,
@@ -67,7 +67,9 @@ def limits_of(run: Mapping[str, Any]) -> Limits:
     """The limits in a run spec: `memory` ("256m", or bytes) and `cpus`. RuntimeFailure where malformed."""
     cpus = run.get("cpus")
     if cpus is not None and (isinstance(cpus, bool) or not isinstance(cpus, int | float) or cpus <= 0):
-        raise RuntimeFailure(f'"cpus" must be a number above 0, such as 0.5; it is {cpus!r}.', retryable=False)
+        raise RuntimeFailure(
+            f'"cpus" must be a number above 0, such as 0.5; it is {cpus!r}.', retryable=False
+        )
     return Limits(memory_bytes=_bytes(run.get("memory")), cpus=cpus)
 
 
@@ -89,7 +91,9 @@ def _builtin(name: Any) -> str:
 
 
 def _variables(env: Any) -> dict[str, str]:
-    if not isinstance(env, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in env.items()):
+    if not isinstance(env, Mapping) or not all(
+        isinstance(k, str) and isinstance(v, str) for k, v in env.items()
+    ):
         raise RuntimeFailure('"env" in the run spec must map names to texts.', retryable=False)
     return dict(env)
 
@@ -98,7 +102,9 @@ def _folder(cwd: Any) -> Path | None:
     if cwd is None:
         return None
     if not isinstance(cwd, str) or not Path(cwd).is_dir():
-        raise RuntimeFailure(f'The working folder {cwd!r} does not exist: create it or correct "cwd".', retryable=False)
+        raise RuntimeFailure(
+            f'The working folder {cwd!r} does not exist: create it or correct "cwd".', retryable=False
+        )
     return Path(cwd).absolute()
 
 

@@ -105,6 +105,7 @@ def compose(
         admission=Admission(dispatcher.roster),
         pulling=PullSessions(dispatcher, node_id),
         logs=AgentLogs(database, folder),
+        ordered=supervise.nudge,
         settings=ApiSettings(allowed_origins=settings.allowed_origins),
         missing=readiness.missing,
     )
@@ -131,7 +132,7 @@ def compose(
 
 
 def _loop(name: str, step: Callable[[], Awaitable[int]], seconds: float) -> Loop:
-    return Loop(name, step, interval=timedelta(seconds=seconds), clock=clock.monotonic)
+    return Loop(name, step, interval=timedelta(seconds=seconds), batch=1)
 
 
 def _counted(step: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[int]]:

@@ -213,7 +213,7 @@ async def _drain_others(parts: Parts) -> None:
         session.drain("restart")
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_SECONDS):
-            while any(not session.pulls for session in parts.dispatcher.floor):
+            while any(not s.pulls for s in parts.dispatcher.floor):  # noqa: ASYNC110 - they leave one by one
                 await asyncio.sleep(0.05)
 
 

@@ -94,6 +94,14 @@ async def goodbye(connection: Connection, instances: Sequence[UUID], reason: str
         await agent_store.refresh_external(connection, sorted(agents))
 
 
+async def evict_stopped(connection: Connection) -> list[UUID]:
+    """End instances whose agent was stopped and that did not go in time; returns them."""
+    async with connection.transaction():
+        evicted = await store.evict_stopped(connection)
+        await agent_store.refresh_external(connection, sorted({agent for _, agent in evicted}))
+    return [instance for instance, _ in evicted]
+
+
 async def reap_lapsed(connection: Connection, limit: int) -> list[UUID]:
     """Mark instances dead for good whose lease is over; returns them."""
     async with connection.transaction():

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -10,10 +11,10 @@ import pytest
 import pytest_asyncio
 from tests.support.served_agent import ServedAgent, serving_agent
 from tests.support.websites import page_of
-from workstation_sdk.testing import run_task
 
 from workstation.agents import browser
 from workstation.agents.chromium import find_browser
+from workstation_sdk.testing import run_task
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -169,8 +170,7 @@ async def test_a_page_that_hangs_in_a_script_ends_and_the_next_task_works(chromi
 
 
 async def test_a_browser_that_died_is_replaced(chromium: ServedAgent, shop: str) -> None:
-    for process in browser_processes():
-        process.kill()
+    kill_the_browser()
     ended = await chromium.run("scrape", url=f"{shop}/page1", selectors=["h1"])
     assert ended.result == {"h1": "Enamel Kettle"}
 
@@ -178,8 +178,7 @@ async def test_a_browser_that_died_is_replaced(chromium: ServedAgent, shop: str)
 async def test_a_browser_that_dies_during_a_task_fails_it_with_a_retry(chromium: ServedAgent, shop: str) -> None:
     task = await chromium.submit("navigate", url=f"{shop}/slow?seconds=5")
     await asyncio.sleep(1)
-    for process in browser_processes():
-        process.kill()
+    kill_the_browser()
     ended = await chromium.end_of(task)
     assert ended.error.retryable is True
     assert (await chromium.run("navigate", url=shop)).result["status"] == 200
@@ -202,6 +201,13 @@ async def test_without_a_browser_scrape_reads_statically_and_the_rest_says_why(
     assert clicked.error is not None
     assert clicked.error.type == "BrowserUnavailable"
     assert "install-browser" in clicked.error.message
+
+
+def kill_the_browser() -> None:
+    """Kill all of Chromium at once, as a lack of memory would."""
+    for process in browser_processes():
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def browser_processes() -> list[psutil.Process]:

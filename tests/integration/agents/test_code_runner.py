@@ -11,10 +11,10 @@ import pytest
 import pytest_asyncio
 from tests.support.served_agent import ServedAgent, serving_agent
 from tests.support.websites import serving
-from workstation_sdk.testing import run_task
 
 from workstation.agents import code_runner
 from workstation.agents.sandbox import find_bwraps
+from workstation_sdk.testing import run_task
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 from tests.support.websites import Secret
-from workstation_sdk.testing import run_task
 
 from workstation.agents.extract import Document
 from workstation.agents.scraper import agent, read_page
 from workstation_sdk import TaskFailed
+from workstation_sdk.testing import run_task
 
 PRODUCT = {"title": "h1.product-title", "price": "span.price", "description": "div.description"}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncpg
 import psutil
 import pytest
-from tests.support.postgres import OPTIONS, private_root, server_folder
+from tests.support.postgres import OPTIONS, server_folder
 
 from workstation.runtimes.exits import is_alive
 from workstation.server.postgres import EmbeddedPostgres, PostgresEvent, PostgresFailure
@@ -78,7 +78,7 @@ async def test_the_second_start_is_quick(server: EmbeddedPostgres, folder: Path)
     await server.start()
     took = time.perf_counter() - before
     print(f"second start: {took * 1000:.0f} ms")
-    assert await server.is_ready() and took < 1
+    assert await server.is_ready() and took < 5  # Alone on a machine 0.1 s; others may use it too.
 
 
 async def test_it_is_set_up_as_promised(server: EmbeddedPostgres) -> None:
@@ -180,7 +180,7 @@ async def test_of_two_starters_at_once_one_starts_and_one_adopts(server: Embedde
 async def test_what_was_committed_survives_the_kill_of_the_server(server: EmbeddedPostgres) -> None:
     await value(server.dsn, "create table if not exists kept as select 42 as answer")
     os.kill(pid_of(server), signal.SIGKILL)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while is_alive(pid_of(server)):
             await asyncio.sleep(0.005)
     await server.start()
@@ -230,13 +230,13 @@ async def test_a_watched_server_comes_back_and_says_so(server: EmbeddedPostgres)
     first = pid_of(server)
     for _ in range(2):
         os.kill(pid_of(server), signal.SIGQUIT)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert (await events.get()).kind == "died"
             assert (await events.get()).kind == "restarted"
         assert await server.is_ready()
     assert server.pid != first
     await server.stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await watching
     assert events.empty()
 
@@ -273,12 +273,26 @@ async def test_data_of_another_version_are_refused_and_kept(tmp_path: Path) -> N
     assert sorted(path.name for path in (tmp_path / "postgres").iterdir()) == ["17", "socket"]
 
 
+async def test_a_kill_while_the_cluster_is_made_costs_nothing(other_folder: Path) -> None:
+    with starter(other_folder, 60) as process:
+        async with asyncio.timeout(30):
+            while not list(other_folder.glob("postgres/.new-*/global")):
+                await asyncio.sleep(0.001)
+        process.kill()
+    assert not (other_folder / "postgres" / "18").exists()
+    server = made_in(other_folder)
+    await server.start()
+    assert await server.is_ready() and not server.adopted
+    await server.stop()
+    assert sorted(path.name for path in (other_folder / "postgres").iterdir()) == ["18", "socket"]
+
+
 async def test_a_half_made_cluster_is_made_again_and_a_long_path_gets_an_alias(other_folder: Path) -> None:
     deep = other_folder / ("d" * 60) / ("e" * 60)
     half = deep / "postgres" / ".new-killed"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18\n")
-    options = replace(OPTIONS, runtime_folder=private_root())
+    options = replace(OPTIONS, runtime_folder=other_folder)
     server = EmbeddedPostgres(deep / "postgres", deep / "log", options)
     await server.start()
     assert not half.exists() and await server.is_ready()
@@ -289,8 +303,8 @@ async def test_a_half_made_cluster_is_made_again_and_a_long_path_gets_an_alias(o
     assert not await server.is_ready()
 
 
-async def test_a_full_disk_is_one_clear_sentence(tmp_path: Path) -> None:
-    full = tmp_path / "full"
+async def test_a_full_disk_is_one_clear_sentence(other_folder: Path) -> None:
+    full = other_folder / "full"
     full.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", full], capture_output=True)
     if mounted.returncode != 0:

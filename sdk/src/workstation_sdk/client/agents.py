@@ -5,10 +5,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from workstation_sdk.client.asking import ask
+from workstation_sdk.client.asking import ask, raise_for
 from workstation_sdk.client.envelope import Data, Nothing
 from workstation_sdk.client.records import AgentDetail, AgentReasons, AgentRecord, AgentStatistics, Overview
-from workstation_sdk.client.steps import Request, Talk
+from workstation_sdk.client.steps import Lines, Request, Stream, Talk
 from workstation_sdk.errors import NotFound
 from workstation_sdk.health import Health
 
@@ -130,11 +130,18 @@ def agent_statistics(agent: str | int) -> Talk[AgentStatistics]:
     return (yield from ask(Request("GET", f"{path}/statistics"), Data[AgentStatistics])).data
 
 
-def agent_logs(agent: str | int, *, limit: int | None = None) -> Talk[list[str]]:
+def agent_logs(agent: str | int, *, lines: int = 100) -> Talk[list[str]]:
     """Return the last lines an agent wrote, oldest first."""
     path = yield from _path(agent)
-    query = {} if limit is None else {"limit": str(limit)}
-    return (yield from ask(Request("GET", f"{path}/logs", query), Data[_Lines])).data.lines
+    return (yield from ask(Request("GET", f"{path}/logs", {"lines": str(lines)}), Data[_Lines])).data.lines
+
+
+def follow_agent_logs(agent: str | int, *, lines: int = 100) -> Stream[str]:
+    """Yield the last lines an agent wrote, then each new one, until the server ends it."""
+    path = yield from _path(agent)
+    answer = yield Lines(Request("GET", f"{path}/logs", {"lines": str(lines), "follow": "true"}))
+    assert answer is not None
+    raise_for(answer)
 
 
 def explain_agent(agent: str | int) -> Talk[AgentReasons]:

@@ -7,7 +7,7 @@ started agent never needs it.
 from types import TracebackType
 from typing import Self
 
-from workstation_sdk.client import agents, tasks, tokens
+from workstation_sdk.client import agents, calls, tasks, tokens
 from workstation_sdk.client.verbs import Awaiting, Blocking, StreamVerb, Verb
 from workstation_sdk.environment import find_server
 
@@ -25,6 +25,7 @@ class _TaskVerbs:
     explain = Verb(tasks.explain_task)
     attempts = Verb(tasks.task_attempts)
     overview = Verb(agents.system_overview)
+    call = Verb(calls.call)
 
 
 class _AgentVerbs:
@@ -38,7 +39,9 @@ class _AgentVerbs:
     restart = Verb(agents.restart_agent)
     health = Verb(agents.report_health)
     statistics = Verb(agents.agent_statistics)
+    number = Verb(agents.number_of)
     logs = Verb(agents.agent_logs)
+    follow_logs = StreamVerb(agents.follow_agent_logs)
     why = Verb(agents.explain_agent)
 
 

@@ -1,13 +1,12 @@
 """Taking steps: over httpx, in the calling thread or on an event loop."""
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any, TypeVar
 
 import httpx
 
-from workstation_sdk.client.steps import Answer, Emit, Pause, Request, Steps, Stream
+from workstation_sdk.client.steps import Answer, Emit, Lines, Pause, Request, Steps, Stream
 from workstation_sdk.environment import Server
 
 Value = TypeVar("Value")
@@ -44,8 +43,21 @@ class Sender:
             if isinstance(step, Emit):
                 yield step.item
                 answer = None
+            elif isinstance(step, Lines):
+                answer = yield from self._read_lines(step)
             else:
                 answer = self._take(step)
+
+    def _read_lines(self, step: Lines) -> Generator[Any, None, Answer]:
+        try:
+            with self._http.stream(**_arguments(step.request, endless=True)) as response:
+                if response.is_error:
+                    response.read()
+                    return _answer(response)
+                yield from response.iter_lines()
+                return Answer(response.status_code, response.headers, b"")
+        except httpx.TransportError as error:
+            return _silence(self._url, error)
 
     def close(self) -> None:
         """Close the connections."""
@@ -91,8 +103,26 @@ class AsyncSender:
             if isinstance(step, Emit):
                 yield step.item
                 answer = None
+            elif isinstance(step, Lines):
+                ended: list[Answer] = []
+                async for line in self._read_lines(step, ended):
+                    yield line
+                answer = ended[0]
             else:
                 answer = await self._take(step)
+
+    async def _read_lines(self, step: Lines, ended: list[Answer]) -> AsyncIterator[Any]:
+        try:
+            async with self._http.stream(**_arguments(step.request, endless=True)) as response:
+                if response.is_error:
+                    await response.aread()
+                    ended.append(_answer(response))
+                    return
+                async for line in response.aiter_lines():
+                    yield line
+                ended.append(Answer(response.status_code, response.headers, b""))
+        except httpx.TransportError as error:
+            ended.append(_silence(self._url, error))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -100,6 +130,8 @@ class AsyncSender:
 
     async def _take(self, step: Request | Pause) -> Answer | None:
         if isinstance(step, Pause):
+            import asyncio  # Only those who run an event loop pay for it.
+
             await asyncio.sleep(step.seconds)
             return None
         try:
@@ -117,7 +149,7 @@ def _options(server: Server) -> dict[str, Any]:
     }
 
 
-def _arguments(request: Request) -> dict[str, Any]:
+def _arguments(request: Request, *, endless: bool = False) -> dict[str, Any]:
     kind = {"Content-Type": "application/json"} if request.body is not None else {}
     return {
         "method": request.method,
@@ -125,7 +157,7 @@ def _arguments(request: Request) -> dict[str, Any]:
         "params": dict(request.query),
         "content": request.body,
         "headers": {**kind, **request.headers},
-        "timeout": httpx.Timeout(request.timeout, connect=5.0),
+        "timeout": httpx.Timeout(None if endless else request.timeout, connect=5.0),
     }
 
 

@@ -40,6 +40,7 @@ class AgentSocket:
         self._receive_text = receive_text
         self._background: set[asyncio.Task[None]] = set()
         self._said_bye = False
+        self._missed: set[tuple[int, int]] = set()
         self.session = Session(
             hello.instance_id,
             hello.agent_id,
@@ -192,15 +193,18 @@ class AgentSocket:
     async def _reconcile(self, listed: set[tuple[int, int]]) -> None:
         """Compare with the database: what it holds and neither side knows is sent, what is lost is cancelled."""
         session = self.session
-        session.doubtful = False
         held = await self._dispatcher.leases.held_by(session.instance_id)
         known = {(claim.task_id, claim.attempt) for claim in held}
-        here = set(session.held.items()) | session.settling
-        missing = [claim for claim in held if (claim.task_id, claim.attempt) not in here | listed]
-        if missing:
-            session.credit -= len(missing)
-            session.hold(missing)
-            self._outbox.tasks(missing)
+        here = set(session.held.items()) | session.settling | listed
+        missing = [claim for claim in held if (claim.task_id, claim.attempt) not in here]
+        # A claim may be committed and on its way while the database answers: only what is missing twice is lost.
+        confirmed = [claim for claim in missing if (claim.task_id, claim.attempt) in self._missed]
+        self._missed = {(claim.task_id, claim.attempt) for claim in missing} - set(map(_key_of, confirmed))
+        session.doubtful = bool(self._missed)
+        if confirmed:
+            session.credit -= len(confirmed)
+            session.hold(confirmed)
+            self._outbox.tasks(confirmed)
         # The agent listed these before the database was asked, so a claim cannot be younger than the answer.
         if lost := sorted(listed - known - session.settling):
             self._outbox.cancel(lost, "lease_lost")
@@ -225,6 +229,10 @@ async def _unless_away(work: Awaitable[None]) -> None:
         _log.warning("database_away", during="agent frame")
     except Refusal as refusal:
         _log.warning("frame_refused", code=refusal.code, reason=refusal.message)
+
+
+def _key_of(claim: Claim) -> tuple[int, int]:
+    return claim.task_id, claim.attempt
 
 
 def _key(item: Report | Progress) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Start and stop: the order is given, then the answer waits until it is so."""
+"""Start, stop and restart: the order is given, then the answer waits until it is so."""
 
 from __future__ import annotations
 
@@ -29,8 +29,16 @@ async def stop_agent(call: Call) -> Reply:
     return await _answer(call, order, "stopped", "stopped", "stopping")
 
 
+async def restart_agent(call: Call) -> Reply:
+    """Stop an agent and start it again. 200 once it runs; 202 when that takes longer than the wait."""
+    agent_id = ids.number(call.params[0], "id")
+    order = await agents.restart(call.using.database, agent_id, call.principal)
+    return await _answer(call, order, "running", "restarted", "restarting")
+
+
 async def _answer(call: Call, order: Order, status: str, done: str, doing: str) -> Reply:
     query: WaitQuery = call.query
+    call.using.ordered()
     await call.using.dispatcher.roster.refresh()
     seconds = 0.0 if status == "running" and order.runtime == "external" else query.wait
     if await orders.until(call.using.database, order, status, seconds, call.using.clock.monotonic):
@@ -46,8 +54,8 @@ def _waits(call: Call) -> bool:
     return bool(call.query.wait)
 
 
-def _order(verb: str, summary: str, description: str = "") -> Route:
-    handlers = {"start": start_agent, "stop": stop_agent}
+def _order(verb: str, summary: str) -> Route:
+    handlers = {"start": start_agent, "stop": stop_agent, "restart": restart_agent}
     return Route(
         "POST",
         f"/api/agents/:id/{verb}",
@@ -68,4 +76,5 @@ def _order(verb: str, summary: str, description: str = "") -> Route:
 ROUTES: Final = (
     _order("start", "Start an agent"),
     _order("stop", "Stop an agent"),
+    _order("restart", "Restart an agent"),
 )
