@@ -64,7 +64,6 @@ async def failing_once(ctx: Context) -> dict[str, str]:
     """Fails until it has left a checkpoint behind."""
     if ctx.last_checkpoint is None:
         await ctx.checkpoint("was here")
-        await asyncio.sleep(0.15)
         raise TaskFailed("the first try always fails", retry_after=timedelta(milliseconds=100))
     return report(ctx)
 
