@@ -39,6 +39,7 @@ class AgentSocket:
         self._outbox = outbox
         self._receive_text = receive_text
         self._background: set[asyncio.Task[None]] = set()
+        self._telling: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._said_bye = False
         self._missed: set[tuple[int, int]] = set()
         self.session = Session(
@@ -117,7 +118,7 @@ class AgentSocket:
             case frames.Done(items):
                 self._complete(items)
             case frames.Progress(items):
-                self._later(self._progress(items))
+                self._tell(items)
             case frames.Heartbeat():
                 self._heartbeat(frame)
             case frames.Fail(items):
@@ -160,6 +161,9 @@ class AgentSocket:
 
     async def _report(self, kind: str, settled: list[Report]) -> None:
         """Settle, and answer only what is committed or refused for good; while the database is away, try again."""
+        # A checkpoint that came before the end of its attempt is for the next one.
+        if self._telling and (told := {self._telling[key] for key in map(_key, settled) if key in self._telling}):
+            await asyncio.wait(told)
         while True:
             try:
                 answers = await self._dispatcher.settler.report_all(settled)
@@ -168,6 +172,17 @@ class AgentSocket:
                 await asyncio.sleep(_RETRY_SECONDS)
         self.session.settling.difference_update((report.task_id, report.attempt) for report in settled)
         self._outbox.settled([_settled(kind, report, answer) for report, answer in zip(settled, answers, strict=True)])
+
+    def _tell(self, items: Sequence[frames.ProgressItem]) -> None:
+        task = self._later(self._progress(items))
+        keys = [(int(item.task), item.attempt) for item in items]
+        self._telling.update(dict.fromkeys(keys, task))
+        task.add_done_callback(lambda _: self._told(task, keys))
+
+    def _told(self, task: asyncio.Task[None], keys: Sequence[tuple[int, int]]) -> None:
+        for key in keys:
+            if self._telling.get(key) is task:
+                del self._telling[key]
 
     async def _progress(self, items: Sequence[frames.ProgressItem]) -> None:
         told = [reports.progressed(item, self.session.instance_id) for item in items]
@@ -216,10 +231,11 @@ class AgentSocket:
         self._outbox.drain(reason)
         self._later(self._dispatcher.leases.draining([self.session.instance_id]))
 
-    def _later(self, work: Any) -> None:
+    def _later(self, work: Any) -> asyncio.Task[None]:
         task = asyncio.ensure_future(_unless_away(work))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
 
 async def _unless_away(work: Awaitable[None]) -> None:
