@@ -6,10 +6,12 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from playwright.async_api import Browser, BrowserContext, Page, Playwright, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
+from workstation.agents.confinement import Confinement, confinements
 from workstation.agents.proxy import FilteringProxy
 from workstation_sdk import TaskFailed
 
@@ -47,11 +49,12 @@ class BrowserUnavailable(TaskFailed):
 class WarmBrowser:
     """Starts Chromium at first need, restarts it when it has died, and closes what a task opened.
 
-    `trouble` is None, or a sentence saying why there is no browser now.
+    `trouble` is None, or a sentence saying why there is no browser now; `confinement` is how it was started.
     """
 
     def __init__(self, proxy: FilteringProxy, configured_path: str | None = None) -> None:
         self.trouble: str | None = None
+        self.confinement: Confinement | None = None
         self.open_contexts = 0
         self._proxy = proxy
         self._configured_path = configured_path
@@ -147,15 +150,27 @@ class WarmBrowser:
     async def _launch(self) -> Browser:
         self._session = AsyncExitStack()
         playwright: Playwright = await self._session.enter_async_context(async_playwright())
+        folder = Path(self._session.enter_context(TemporaryDirectory(prefix="workstation-browser-")))
+        path = find_browser(self._configured_path, playwright.chromium.executable_path)
+        *stricter, last = confinements()
+        for confinement in stricter:
+            with suppress(PlaywrightError):
+                return await self._launch_as(playwright, confinement, confinement.executable(path, folder))
+        return await self._launch_as(playwright, last, last.executable(path, folder))
+
+    async def _launch_as(self, playwright: Playwright, confinement: Confinement, executable: str) -> Browser:
+        assert self._session is not None
         browser = await playwright.chromium.launch(
-            executable_path=find_browser(self._configured_path),
+            executable_path=executable,
             args=list(FLAGS),
             proxy={"server": self._proxy.url, "bypass": "<-loopback>"},
+            chromium_sandbox=confinement.sandboxed,
             timeout=LAUNCH_TIMEOUT_MS,
             handle_sigint=False,
             handle_sigterm=False,
             handle_sighup=False,
         )
+        self.confinement = confinement
         self._session.push_async_callback(_close_browser, browser)
         return browser
 
@@ -171,16 +186,20 @@ async def _close_browser(browser: Browser) -> None:
             await browser.close()
 
 
-def find_browser(configured: str | None) -> str | None:
-    """The Chromium to start: the configured one, an installed one, or None for Playwright's own."""
-    if configured:
-        return configured
+def find_browser(configured: str | None, own: str) -> str:
+    """The Chromium to start: the configured one, an installed one, or Playwright's `own`.
+
+    Raises FileNotFoundError when it is not there.
+    """
     installed = next((path for path in map(shutil.which, COMMANDS) if path), None)
-    return installed or (str(DEBIAN_SHELL) if DEBIAN_SHELL.exists() else None)
+    path = Path(configured or installed or (DEBIAN_SHELL if DEBIAN_SHELL.exists() else own))
+    if not path.exists():
+        raise FileNotFoundError(path)
+    return str(path)
 
 
 def _launch_trouble(error: Exception) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if "executable doesn't exist" in reason.lower():
+    if isinstance(error, FileNotFoundError):
         return "no Chromium is installed; run scripts/install-browser or set WORKSTATION_BROWSER to one."
     return f"Chromium does not start ({reason}); set WORKSTATION_BROWSER to one that does."
