@@ -45,7 +45,10 @@ def settings_off(address: str) -> tuple[str, ...]:
 
 def browser() -> str | None:
     """The program the browser agent starts, tried for its version; None where there is none that runs."""
-    program = find_browser(read_settings().browser_path) or _playwrights_own()
+    try:
+        program = find_browser(read_settings().browser_path, _playwrights_own())
+    except FileNotFoundError:
+        return None
     return program if _runs([program, "--version"]) else None
 
 
