@@ -13,7 +13,7 @@ import pytest_asyncio
 from tests.support.served_agent import ServedAgent, has_browser, serving_agent
 from tests.support.websites import page_of
 
-from workstation.agents import browser
+from workstation.agents import browser, browser_session
 from workstation_sdk.testing import run_task
 
 pytestmark = [
@@ -190,6 +190,23 @@ async def test_a_browser_that_dies_during_a_task_fails_it_with_a_retry(
     ended = await chromium.end_of(task)
     assert ended.error.retryable is True
     assert (await chromium.run("navigate", url=shop)).result["status"] == 200
+
+
+async def test_an_old_browser_is_replaced_while_tasks_go_on(
+    chromium: ServedAgent, shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browser_session, "CONTEXTS_LIMIT", 2)
+    before = {process.pid for process in browser_processes()}
+    ended = await asyncio.gather(
+        *[chromium.run("scrape", url=f"{shop}/page1", selectors=["h1"]) for _ in range(7)]
+    )
+    assert [one.result for one in ended] == [{"h1": "Enamel Kettle"}] * 7
+    assert not before & {process.pid for process in browser_processes()}
+    await until_no_page_is_open(chromium)
+    browsers = [
+        process for process in browser_processes() if "--remote-debugging-pipe" in command_of(process)
+    ]
+    assert len(browsers) <= 2
 
 
 async def test_health_names_the_browser(chromium: ServedAgent) -> None:
