@@ -78,7 +78,10 @@ def browser_health(browser: WarmBrowser) -> Health:
     """Degraded with the reason while there is no browser: then only static pages can be scraped."""
     if browser.trouble is not None:
         return Health("degraded", {"reason": f"{browser.trouble} Only static pages can be scraped."})
-    return Health("healthy", {"browser": browser.version or "starting", "open_pages": browser.open_contexts})
+    told: dict[str, object] = {"browser": browser.version or "starting", "open_pages": browser.open_contexts}
+    if browser.confinement is not None:
+        told["sandboxed"] = browser.confinement.sandboxed
+    return Health("healthy", told)
 
 
 @agent.task("navigate")

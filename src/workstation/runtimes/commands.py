@@ -67,9 +67,7 @@ def limits_of(run: Mapping[str, Any]) -> Limits:
     """The limits in a run spec: `memory` ("256m", or bytes) and `cpus`. RuntimeFailure where malformed."""
     cpus = run.get("cpus")
     if cpus is not None and (isinstance(cpus, bool) or not isinstance(cpus, int | float) or cpus <= 0):
-        raise RuntimeFailure(
-            f'"cpus" must be a number above 0, such as 0.5; it is {cpus!r}.', retryable=False
-        )
+        raise RuntimeFailure(f'"cpus" must be a number above 0, such as 0.5; it is {cpus!r}.', retryable=False)
     return Limits(memory_bytes=_bytes(run.get("memory")), cpus=cpus)
 
 
@@ -91,9 +89,7 @@ def _builtin(name: Any) -> str:
 
 
 def _variables(env: Any) -> dict[str, str]:
-    if not isinstance(env, Mapping) or not all(
-        isinstance(k, str) and isinstance(v, str) for k, v in env.items()
-    ):
+    if not isinstance(env, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in env.items()):
         raise RuntimeFailure('"env" in the run spec must map names to texts.', retryable=False)
     return dict(env)
 
@@ -102,9 +98,7 @@ def _folder(cwd: Any) -> Path | None:
     if cwd is None:
         return None
     if not isinstance(cwd, str) or not Path(cwd).is_dir():
-        raise RuntimeFailure(
-            f'The working folder {cwd!r} does not exist: create it or correct "cwd".', retryable=False
-        )
+        raise RuntimeFailure(f'The working folder {cwd!r} does not exist: create it or correct "cwd".', retryable=False)
     return Path(cwd).absolute()
 
 

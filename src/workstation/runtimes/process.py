@@ -173,9 +173,7 @@ class ProcessDriver:
             family |= await asyncio.to_thread(members_of, launch, leader=None)
         await asyncio.to_thread(end_by_force, family)
         if self._observe(handle).running:
-            raise RuntimeFailure(
-                f"Process {pid} does not end, not even by force: look at it.", retryable=True
-            )
+            raise RuntimeFailure(f"Process {pid} does not end, not even by force: look at it.", retryable=True)
 
     async def logs(self, handle: Handle, lines: int) -> list[str]:
         """The last lines of its output, from before our restart too."""

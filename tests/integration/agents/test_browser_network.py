@@ -6,17 +6,14 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
-from tests.support.served_agent import ServedAgent, serving_agent
+from tests.support.served_agent import ServedAgent, has_browser, serving_agent
 from tests.support.websites import Secret, page_of
 
 from workstation.agents import browser
-from workstation.agents.chromium import find_browser
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(
-        find_browser(None) is None, reason="no Chromium on this machine: scripts/install-browser"
-    ),
+    pytest.mark.skipif(not has_browser(), reason="no Chromium on this machine: scripts/install-browser"),
 ]
 
 

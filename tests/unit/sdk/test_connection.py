@@ -99,7 +99,10 @@ async def test_an_agent_that_is_not_registered_says_so(agent: Agent) -> None:
             await agent.serve(url=server.url, token=server.token)
 
 
-async def test_tasks_of_one_frame_are_reported_in_one_frame(agent: Agent, server: FakeServer) -> None:
+async def test_tasks_of_one_frame_are_reported_in_one_frame(
+    agent: Agent, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workstation_sdk.lanes.SLICE", 60.0)
     async with served(agent, server):
         connection = await server.connection()
         await connection.send(Tasks([server.claim(str(n), "echo", {"value": n}) for n in range(100)]))
@@ -110,14 +113,33 @@ async def test_tasks_of_one_frame_are_reported_in_one_frame(agent: Agent, server
 async def test_handlers_that_wait_do_not_hold_up_the_others(
     agent: Agent, server: FakeServer, gate: asyncio.Event
 ) -> None:
+    begun: list[int] = []
+
+    @agent.task
+    async def some(ctx: Context, number: int) -> None:
+        begun.append(number)
+        if number % 2:
+            await gate.wait()
+
     async with served(agent, server):
         connection = await server.connection()
-        claims = [server.claim(str(n), "wait" if n % 2 else "echo", {"value": n}) for n in range(20)]
-        await connection.send(Tasks(claims))
+        await connection.send(Tasks([server.claim(str(n), "some", {"number": n}) for n in range(20)]))
         await until(lambda: len(server.outcomes) == 10)
         assert all(int(task) % 2 == 0 for task in server.outcomes)
         gate.set()
         await until(lambda: len(server.outcomes) == 20)
+    assert sorted(begun) == list(range(20))
+
+
+async def test_handlers_that_never_wait_let_the_loop_have_its_turn(
+    agent: Agent, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workstation_sdk.lanes.SLICE", 0.0)
+    async with served(agent, server):
+        connection = await server.connection()
+        await connection.send(Tasks([server.claim(str(n), "echo", {"value": n}) for n in range(10)]))
+        await until(lambda: len(server.outcomes) == 10)
+        assert len(connection.received_of(Done)) > 1
 
 
 async def test_context_variables_do_not_leak_between_tasks_of_one_frame(agent: Agent, server: FakeServer) -> None:

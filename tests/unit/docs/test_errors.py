@@ -1,0 +1,23 @@
+"""docs/errors.md is the API's one table of codes."""
+
+from __future__ import annotations
+
+from tests.support.documents import table_rows, text_of
+
+from workstation.api.errors import STATUS_OF
+from workstation.domain.errors import Refusal
+
+
+def test_every_code_has_a_line_with_its_status() -> None:
+    documented = {row[0].strip("`"): int(row[1]) for row in table_rows(text_of("docs/errors.md"), "code")}
+    assert documented == dict(STATUS_OF)
+
+
+def test_every_refusal_of_the_domain_has_a_status() -> None:
+    codes = {kind.code for kind in [*Refusal.__subclasses__(), *sub(Refusal)] if kind.__module__.endswith("domain.errors")}
+    assert codes - set(STATUS_OF) == set()
+
+
+def sub(kind: type[Refusal]) -> list[type[Refusal]]:
+    """Every class below one."""
+    return [below for child in kind.__subclasses__() for below in (child, *sub(child))]
