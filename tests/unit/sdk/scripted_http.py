@@ -75,9 +75,7 @@ def _handler(server: Callable[[], ScriptedServer]) -> type[BaseHTTPRequestHandle
         def answer(self) -> None:
             content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            server().asked.append(
-                Asked(self.command, self.path, headers, json.loads(content) if content else None)
-            )
+            server().asked.append(Asked(self.command, self.path, headers, json.loads(content) if content else None))
             reply = server().next_reply()
             if reply.drop:
                 self.close_connection = True

@@ -214,10 +214,25 @@ def test_an_answer_that_is_no_json_is_an_error_not_a_crash(api: ScriptedServer, 
         client.get("42")
 
 
-def test_no_server_is_said_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workstation_sdk.client.asking.TRIES", 2)
+def test_no_server_is_said_plainly() -> None:
     with Client("http://127.0.0.1:9", "secret") as client, pytest.raises(Unreachable, match="is it up"):
-        client.overview()
+        client.call("GET", "/api/events", tries=2)
+
+
+def test_any_call_can_be_made(api: ScriptedServer, client: Client) -> None:
+    api.says(Reply({"success": True, "data": {"events": [1]}}))
+    assert client.call("POST", "/api/events", query={"type": "task."}, body={"a": 1}) == {"events": [1]}
+    (asked,) = api.asked
+    assert (asked.method, asked.path, asked.body) == ("POST", "/api/events?type=task.", {"a": 1})
+
+
+def test_logs_are_followed_line_by_line(api: ScriptedServer, client: Client) -> None:
+    api.says(Reply(b"one\ntwo\n"))
+    assert list(client.agents.follow_logs(1, lines=2)) == ["one", "two"]
+    assert api.paths == ["GET /api/agents/1/logs?lines=2&follow=true"]
+    api.says(failure(404, "not_found"))
+    with pytest.raises(NotFound):
+        list(client.agents.follow_logs(1))
 
 
 def test_agents_are_read_with_their_names_on_the_wire(api: ScriptedServer, client: Client) -> None:
@@ -254,7 +269,7 @@ def test_each_verb_asks_its_route(api: ScriptedServer, client: Client) -> None:
     client.agents.remove(1)
     client.agents.health(1, Health("degraded", {"cpu": 1}))
     client.agents.statistics(1)
-    assert client.agents.logs(1, limit=5) == ["l"]
+    assert client.agents.logs(1, lines=5) == ["l"]
     client.agents.why(1)
     assert client.tokens.create("agent", agent=1, expires_in=timedelta(days=1)).token == "t"
     client.tokens.list(ended=True)
@@ -274,7 +289,7 @@ def test_each_verb_asks_its_route(api: ScriptedServer, client: Client) -> None:
         "DELETE /api/agents/1",
         "POST /api/agents/1/health",
         "GET /api/agents/1/statistics",
-        "GET /api/agents/1/logs?limit=5",
+        "GET /api/agents/1/logs?lines=5",
         "GET /api/agents/1/why",
         "POST /api/tokens",
         "GET /api/tokens?limit=50&ended=true",
@@ -298,6 +313,8 @@ async def test_the_awaited_client_does_the_same(api: ScriptedServer) -> None:
         assert (await client.wait("42")).result == 1
         api.says(task("pending"), task("completed"))
         assert [seen.status async for seen in client.watch("42")] == ["pending", "completed"]
+        api.says(Reply(b"one\ntwo\n"))
+        assert [line async for line in client.agents.follow_logs(1)] == ["one", "two"]
         api.says(failure(404, "not_found"))
         with pytest.raises(NotFound):
             await client.agents.show(9)

@@ -67,9 +67,7 @@ async def test_task_failed_says_how_to_go_on(agent: Agent) -> None:
     )
 
 
-async def test_an_error_message_that_json_cannot_hold_is_mended(
-    agent: Agent, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_error_message_that_json_cannot_hold_is_mended(agent: Agent, caplog: pytest.LogCaptureFixture) -> None:
     # The log shows the traceback as it is, and pytest-xdist cannot carry a captured lone surrogate.
     caplog.set_level(logging.CRITICAL, "workstation_sdk")
 

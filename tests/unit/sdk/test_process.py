@@ -80,9 +80,7 @@ async def test_a_second_signal_gives_back_at_once(start: Start, server: FakeServ
 
 
 async def test_a_signal_before_there_is_a_server_ends_the_agent(start: Start) -> None:
-    process = await start(
-        WORKSTATION_URL="http://127.0.0.1:9", WORKSTATION_TOKEN="t", WORKSTATION_AGENT_ID="1"
-    )
+    process = await start(WORKSTATION_URL="http://127.0.0.1:9", WORKSTATION_TOKEN="t", WORKSTATION_AGENT_ID="1")
     assert process.stdout is not None
     assert await asyncio.wait_for(process.stdout.readline(), 15) == b"opened\n"
     process.send_signal(signal.SIGTERM)

@@ -74,5 +74,5 @@ def test_both_clients_have_the_same_verbs() -> None:
 
 
 def test_an_agent_starts_without_importing_the_http_library() -> None:
-    program = "import sys, workstation_sdk; sys.exit('httpx' in sys.modules)"
+    program = "import sys; from workstation_sdk import Agent; sys.exit('httpx' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -24,9 +24,7 @@ async def test_the_agent_passes_its_tests(name: str) -> None:
     await run(AGENT, TESTS)[name]()
 
 
-def test_the_client_shows_the_result(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_client_shows_the_result(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def ok(data: object) -> Reply:
         return Reply({"success": True, "taskId": "42", "data": data})
 

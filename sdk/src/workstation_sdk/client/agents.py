@@ -160,9 +160,7 @@ def _path(agent: str | int) -> Talk[str]:
     return f"/api/agents/{quote(number, safe='')}"
 
 
-def _lifecycle(
-    agent: str | int, verb: str, *, wait: bool, body: Mapping[str, object] | None = None
-) -> Talk[str]:
+def _lifecycle(agent: str | int, verb: str, *, wait: bool, body: Mapping[str, object] | None = None) -> Talk[str]:
     path = yield from _path(agent)
     request = Request(
         "POST",

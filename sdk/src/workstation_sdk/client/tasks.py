@@ -118,9 +118,7 @@ def wait_for(task_id: str | int, *, timeout: timedelta | None = None) -> Talk[Ta
         if task.final:
             return task
         if ends is not None and monotonic() >= ends:
-            raise WaitTimedOut(
-                f"task {task_id} is still {task.status} after {timeout}: it goes on, wait again"
-            )
+            raise WaitTimedOut(f"task {task_id} is still {task.status} after {timeout}: it goes on, wait again")
 
 
 def watch(task_id: str | int) -> Stream[Task]:

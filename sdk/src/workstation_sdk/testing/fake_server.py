@@ -278,7 +278,5 @@ class FakeServer:
         if request.path != "/api/agents":
             return None
         agents = [{"id": number, "name": name} for name, number in self.agents.items()]
-        body = msgspec.json.encode(
-            {"success": True, "data": {"agents": agents, "total": len(agents)}}
-        ).decode()
+        body = msgspec.json.encode({"success": True, "data": {"agents": agents, "total": len(agents)}}).decode()
         return connection.respond(200, body)
