@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from workstation.agents.chromium import find_browser
+from workstation.agents.browser_session import find_browser
 from workstation_sdk import Agent
 from workstation_sdk.protocol import Heartbeat
 from workstation_sdk.testing import Connection, FakeServer

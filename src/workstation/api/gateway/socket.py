@@ -20,6 +20,8 @@ from workstation.services.queue import Accepted
 from workstation.store.agents import HealthReport
 
 _RETRY_SECONDS = 0.3
+# Less than three heartbeats, after which a report counts as old.
+_SAME_HEALTH_SECONDS = 8.0
 _encode = msgspec.json.encode
 _log = structlog.get_logger(__name__)
 
@@ -41,6 +43,7 @@ class AgentSocket:
         self._background: set[asyncio.Task[None]] = set()
         self._telling: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._said_bye = False
+        self._kept_health: tuple[str, float] = ("", 0.0)
         self._missed: set[tuple[int, int]] = set()
         self.session = Session(
             hello.instance_id,
@@ -195,12 +198,20 @@ class AgentSocket:
 
     def _heartbeat(self, frame: frames.Heartbeat) -> None:
         session = self.session
-        if frame.healthStatus is not None:
+        if frame.healthStatus is not None and self._is_news(frame.healthStatus):
             metadata = None if frame.metadata is None else _encode(frame.metadata).decode()
             self._later(self._health(HealthReport(session.agent_id, frame.healthStatus, metadata)))
         listed = {(int(item.task), item.attempt) for item in frame.holding}
         if session.doubtful or listed - session.settling != set(session.held.items()):
             self._later(self._reconcile(listed))
+
+    def _is_news(self, word: str) -> bool:
+        """Whether a report is worth a write: another word, or the last one was kept a while ago."""
+        word_before, kept_at = self._kept_health
+        if word == word_before and self.session.heard_at - kept_at < _SAME_HEALTH_SECONDS:
+            return False
+        self._kept_health = (word, self.session.heard_at)
+        return True
 
     async def _health(self, report: HealthReport) -> None:
         await self._dispatcher.leases.report_health(report)
