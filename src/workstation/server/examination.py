@@ -7,7 +7,7 @@ import subprocess
 
 from playwright.sync_api import sync_playwright
 
-from workstation.agents.chromium import find_browser
+from workstation.agents.browser_session import find_browser
 from workstation.agents.code_runner import open_room
 from workstation.agents.settings import read_settings
 from workstation.server.data_folder import DataFolder

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from workstation.domain.assign import Head
 from workstation.domain.settle import Held, Settlement
 from workstation.domain.tasks import Claim, NewTask, Progress, Report, TaskError
@@ -18,8 +20,7 @@ from workstation.store.statements import load
 _SQL = load("tasks")
 
 
-@dataclass(frozen=True, slots=True)
-class Inserted:
+class Inserted(msgspec.Struct, frozen=True, gc=False):
     """A task that was created: instance and deadline where it was handed over, wait_seconds until it is due."""
 
     instance_id: UUID | None
@@ -27,8 +28,7 @@ class Inserted:
     wait_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Taker:
+class Taker(msgspec.Struct, frozen=True, gc=False):
     """The session a task is handed to as it is created."""
 
     instance_id: UUID
