@@ -1,4 +1,4 @@
-"""The reference page of the command line, written from the commands themselves: `python -m workstation.cli.reference`."""
+"""The reference page of the command line, written from the commands: `python -m workstation.cli.reference`."""
 
 from __future__ import annotations
 
