@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """The reference page of the command line, written from its commands: `python -m workstation.cli.reference`."""
-=======
-"""The reference page of the command line, written from the commands: `python -m workstation.cli.reference`."""
->>>>>>> cli
 
 from __future__ import annotations
 
