@@ -33,18 +33,10 @@ def participants(postgres: Postgres) -> list[Participant]:
 def arguments() -> argparse.Namespace:
     """The command line; `rounds` is filled in."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "--only", metavar="NAMES", help="comma list of participants, for example pgqueuer,workstation"
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="a quarter of the work, one round, under 3 minutes"
-    )
-    parser.add_argument(
-        "--rounds", type=int, metavar="N", help=f"rounds (default {FULL_ROUNDS}, quick {QUICK_ROUNDS})"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=LATEST, metavar="FILE", help="where the Markdown report goes"
-    )
+    parser.add_argument("--only", metavar="NAMES", help="comma list of participants, for example pgqueuer,workstation")
+    parser.add_argument("--quick", action="store_true", help="a quarter of the work, one round, under 3 minutes")
+    parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds (default {FULL_ROUNDS}, quick {QUICK_ROUNDS})")
+    parser.add_argument("--out", type=Path, default=LATEST, metavar="FILE", help="where the Markdown report goes")
     asked = parser.parse_args()
     asked.rounds = asked.rounds or (QUICK_ROUNDS if asked.quick else FULL_ROUNDS)
     return asked
@@ -100,9 +92,7 @@ async def run_rounds(ready: list[Participant], results: Results, asked: argparse
     for number in range(asked.rounds):
         round_begun = time.monotonic()
         if round_begun - begun + round_seconds > limit:
-            print(
-                f"stopping after {number} rounds: another would take longer than {limit} s in all", flush=True
-            )
+            print(f"stopping after {number} rounds: another would take longer than {limit} s in all", flush=True)
             break
         effort = Effort(QUICK_SCALE if asked.quick else 1.0, first=number == 0)
         for participant in ready:

@@ -70,9 +70,7 @@ GOALS = (
         micros("postgres", "whole_batch"),
         45,
     ),
-    Goal(
-        "PostgreSQL CPU for a life, queued in bulk and claimed, µs", micros("postgres", "bulk", "drain"), 60
-    ),
+    Goal("PostgreSQL CPU for a life, queued in bulk and claimed, µs", micros("postgres", "bulk", "drain"), 60),
     Goal("server CPU with 1,000 idle agents, % of a core", value("idle_server_percent"), 5),
     Goal("server memory with 1,000 idle agents, MB", value("idle_server_memory_mb"), 150),
     Goal("`up` to ready on a second start, s", value("second_start_s"), 3),

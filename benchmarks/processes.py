@@ -73,9 +73,7 @@ class Program:
     ) -> Program:
         """Starts it with `given` as its whole standard input; its standard error goes to ours."""
         pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=pipe, stdout=pipe, env=env, cwd=cwd, limit=2**24
-        )
+        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, env=env, cwd=cwd, limit=2**24)
         assert process.stdin is not None
         process.stdin.write(given.encode())
         await process.stdin.drain()
@@ -121,9 +119,7 @@ class Program:
             await self._process.communicate()
 
 
-async def run_program(
-    *command: str, env: Mapping[str, str] | None = None, timeout: float = 120
-) -> dict[str, Any]:
+async def run_program(*command: str, env: Mapping[str, str] | None = None, timeout: float = 120) -> dict[str, Any]:
     """Runs a program to its first report and stops it."""
     program = await Program.start(*command, env=env)
     try:

@@ -40,9 +40,7 @@ class Face:
         """How many tasks of the agent are completed. Raises when any failed."""
         statistics = await self._call("GET", f"/api/agents/{agent_id}/statistics")
         if int(statistics["failed_tasks"]):
-            raise RuntimeError(
-                f"{statistics['failed_tasks']} benchmark tasks failed; the numbers would not be honest"
-            )
+            raise RuntimeError(f"{statistics['failed_tasks']} benchmark tasks failed; the numbers would not be honest")
         return int(statistics["completed_tasks"])
 
     async def wait_settled(self, agent_id: str, tasks: int) -> None:

@@ -54,9 +54,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """A connection that ends before its work is an error."""
         if not self.finished.done():
-            self.finished.set_exception(
-                exc or ConnectionError("the server closed a connection with work left")
-            )
+            self.finished.set_exception(exc or ConnectionError("the server closed a connection with work left"))
 
     def on_body(self, body: bytes) -> None:
         """Parser callback: keeps the body."""
@@ -64,9 +62,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Parser callback: counts the response and goes on."""
-        self._tally.add(
-            self._parser.get_status_code(), time.perf_counter() - self._sent_at, bytes(self._body)
-        )
+        self._tally.add(self._parser.get_status_code(), time.perf_counter() - self._sent_at, bytes(self._body))
         self._body.clear()
         self._send_next()
 
@@ -88,8 +84,7 @@ async def send_all(host: str, port: int, requests: list[bytes], connections: int
     """
     loop, tally, waiting = asyncio.get_running_loop(), Tally(), iter(requests)
     opened = [
-        (await loop.create_connection(lambda: Connection(waiting, tally), host, port))[1]
-        for _ in range(connections)
+        (await loop.create_connection(lambda: Connection(waiting, tally), host, port))[1] for _ in range(connections)
     ]
     started = time.perf_counter()
     for connection in opened:

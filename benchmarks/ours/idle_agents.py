@@ -37,9 +37,7 @@ def raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def open_one(
-    order: dict[str, Any], agent: str, gate: asyncio.Semaphore
-) -> tuple[ClientConnection, float]:
+async def open_one(order: dict[str, Any], agent: str, gate: asyncio.Semaphore) -> tuple[ClientConnection, float]:
     """One agent's socket after its welcome, and its beat interval in seconds."""
     async with gate:
         socket = await connect(

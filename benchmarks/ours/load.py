@@ -30,9 +30,7 @@ def build_requests(order: dict[str, Any]) -> list[bytes]:
 def build_request(order: dict[str, Any], number: int) -> bytes:
     """The bytes of request `number`; the tokens take turns, because each has its own rate limit."""
     batch, first = order["batch"], order["first"] + number * order["batch"]
-    tasks = [
-        {"agentId": order["agent_id"], "type": "noop", "payload": payload(first + n)} for n in range(batch)
-    ]
+    tasks = [{"agentId": order["agent_id"], "type": "noop", "payload": payload(first + n)} for n in range(batch)]
     body = json.dumps({"tasks": tasks} if batch > 1 else tasks[0], separators=(",", ":"))
     key = f"Idempotency-Key: bench-{first}\r\n" if order["keyed"] else ""
     return (

@@ -78,10 +78,7 @@ async def _graphile() -> Prepared | str:
 
 
 async def _package_version(python: Path, name: str) -> str:
-    find = (
-        "import importlib.metadata as m, platform as p;"
-        f"print(m.version({name!r}), 'on Python', p.python_version())"
-    )
+    find = f"import importlib.metadata as m, platform as p;print(m.version({name!r}), 'on Python', p.python_version())"
     return await _output(str(python), "-c", find, cwd=python.parent)
 
 

@@ -136,7 +136,8 @@ async def running_api(dsn: str, settings: ApiSettings | None = None, at: Clock |
         what_is_missing,
     )
     app = create_app(using)
-    door = AgentDoor(dispatcher, app.authenticator.authenticate, uuid4(), 10)
+    door = AgentDoor(dispatcher, uuid4(), 10)
+    door.authenticated_by(app.authenticator.authenticate)
     app.sockets = door
     revocations.on_revoked(door.close_revoked)
     api = Api(app, database, dispatcher, revocations, audit, logs, missing, "http://test")

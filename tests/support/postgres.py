@@ -18,10 +18,18 @@ import asyncpg
 
 from workstation.server.postgres import EmbeddedPostgres, PostgresOptions
 
-ROOT = Path(tempfile.gettempdir()) / f"workstation-tests-{os.geteuid()}"
-OPTIONS = PostgresOptions(
-    durable=False, shared_buffers="64MB", max_wal_size="512MB", stop_timeout=timedelta(seconds=1)
-)
+MEMORY = Path("/dev/shm")
+ROOMY = 2 * 1024**3
+
+
+def _fastest_folder() -> Path:
+    """Memory where there is plenty: a database is 300 files, and some disks take 0.3 s to make so many."""
+    roomy = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOMY
+    return MEMORY if roomy else Path(tempfile.gettempdir())
+
+
+ROOT = _fastest_folder() / f"workstation-tests-{os.geteuid()}"
+OPTIONS = PostgresOptions(durable=False, shared_buffers="64MB", max_wal_size="512MB", stop_timeout=timedelta(seconds=1))
 
 
 def private_root() -> Path:
@@ -90,7 +98,7 @@ class TestServer:
     async def database(self, template: str = "template1") -> AsyncIterator[str]:
         """The DSN of a fresh database, a copy of `template`; dropped afterwards, whoever is connected."""
         name = f"test_{next(self._numbers)}"
-        await self.execute(f'create database "{name}" template "{template}"')
+        await self.execute(f'create database "{name}" template "{template}" strategy file_copy')
         try:
             yield self._server.dsn_of(name)
         finally:

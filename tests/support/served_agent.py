@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from workstation.agents.browser_session import find_browser
+from workstation_sdk import Agent
 from workstation_sdk.protocol import Heartbeat
 from workstation_sdk.testing import Connection, FakeServer
-
-from workstation_sdk import Agent
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,14 @@ class ServedAgent:
         """The next heartbeat."""
         count = sum(isinstance(frame, Heartbeat) for frame in self.connection.received)
         return (await self.connection.expect(Heartbeat, count=count + 1, within=10))[-1]
+
+
+def has_browser() -> bool:
+    """Whether there is an installed Chromium to test with."""
+    try:
+        return bool(find_browser(None, "/nonexistent"))
+    except FileNotFoundError:
+        return False
 
 
 @asynccontextmanager

@@ -36,6 +36,8 @@ class ShopHandler(http.server.SimpleHTTPRequestHandler):
                 self._send(200, query["html"].encode(), {"Content-Type": "text/html"})
             case ["bytes", size]:
                 self._send(200, b"x" * int(size), {"Content-Type": "application/octet-stream"})
+            case ["repeat", code, size]:
+                self._send(200, bytes([int(code)]) * int(size), {"Content-Type": "text/plain"})
             case ["gzip"]:
                 packed = gzip.compress(b"y" * 1_000_000)
                 self._send(200, packed, {"Content-Type": "text/plain", "Content-Encoding": "gzip"})

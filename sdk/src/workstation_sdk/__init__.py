@@ -1,13 +1,16 @@
 """The public SDK: write an Agent, or be a Client."""
 
-from workstation_sdk.agent import Agent
-from workstation_sdk.client.clients import AsyncClient, Client
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from workstation_sdk.client.records import (
     AgentDetail,
     AgentReasons,
     AgentRecord,
     AgentStatistics,
     Explanation,
+    Gate,
+    Launch,
     NewToken,
     Overview,
     Task,
@@ -15,10 +18,9 @@ from workstation_sdk.client.records import (
     TaskError,
     TaskPage,
     TaskProgress,
+    TokenPage,
     TokenRecord,
 )
-from workstation_sdk.client.tasks import TaskRequest
-from workstation_sdk.context import Context, SyncContext
 from workstation_sdk.environment import Server, data_folder, save_credentials
 from workstation_sdk.errors import (
     Conflict,
@@ -38,7 +40,13 @@ from workstation_sdk.errors import (
     WorkstationError,
 )
 from workstation_sdk.health import Health
-from workstation_sdk.service import Patience
+
+if TYPE_CHECKING:
+    from workstation_sdk.agent import Agent
+    from workstation_sdk.client.clients import AsyncClient, Client
+    from workstation_sdk.client.tasks import TaskRequest
+    from workstation_sdk.context import Context, SyncContext
+    from workstation_sdk.service import Patience
 
 __all__ = [
     "Agent",
@@ -52,7 +60,9 @@ __all__ = [
     "Context",
     "ErrorDetail",
     "Explanation",
+    "Gate",
     "Health",
+    "Launch",
     "Misconfigured",
     "NewToken",
     "NotAllowed",
@@ -71,6 +81,7 @@ __all__ = [
     "TaskPage",
     "TaskProgress",
     "TaskRequest",
+    "TokenPage",
     "TokenRecord",
     "Unauthenticated",
     "Unavailable",
@@ -81,3 +92,26 @@ __all__ = [
     "data_folder",
     "save_credentials",
 ]
+
+# A client needs no event loop and an agent no HTTP client: what is slow to import waits until it is named.
+_HOMES = {
+    "Agent": "workstation_sdk.agent",
+    "AsyncClient": "workstation_sdk.client.clients",
+    "Client": "workstation_sdk.client.clients",
+    "Context": "workstation_sdk.context",
+    "Patience": "workstation_sdk.service",
+    "SyncContext": "workstation_sdk.context",
+    "TaskRequest": "workstation_sdk.client.tasks",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -130,9 +130,7 @@ class Agent:
         Exit codes: 0 drained; 1 an error of the agent's own; 2 the environment lacks something; 4 the token
         is not accepted; 5 no such agent; 7 no server for ten minutes; 76 the server speaks another protocol.
         """
-        logging.basicConfig(
-            level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
-        )
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
         logging.getLogger("httpx").setLevel(logging.WARNING)
         code = 0
         with asyncio.Runner(loop_factory=new_event_loop) as runner:

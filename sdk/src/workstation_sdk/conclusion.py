@@ -18,8 +18,10 @@ from workstation_sdk.protocol import (
     encode,
 )
 from workstation_sdk.schema import PayloadInvalid
+from workstation_sdk.text import sendable
 
-MESSAGE_LIMIT = 8_000
+TYPE_LIMIT = 200
+LONGEST_DELAY = timedelta(days=30)
 _NULL = Raw(b"null")
 
 
@@ -64,21 +66,16 @@ def released(attempt: Attempt) -> Outcome:
 
 
 def _final_failure(attempt: Attempt, type: str, message: str) -> Outcome:
-    return FailItem(*attempt.key, AttemptError(_sendable(message), type=type, retryable=False))
+    return FailItem(*attempt.key, AttemptError(sendable(message), type=type, retryable=False))
 
 
 def _described(error: BaseException) -> AttemptError:
-    message = _sendable(str(error)) or type(error).__name__
+    message = sendable(str(error)) or type(error).__name__
     if isinstance(error, TaskFailed):
         after: int | UnsetType = UNSET
         if error.retry_after is not None:
-            after = max(0, error.retry_after // timedelta(milliseconds=1))
-        return AttemptError(message, _sendable(error.type), error.retryable, after)
+            after = max(timedelta(0), min(error.retry_after, LONGEST_DELAY)) // timedelta(milliseconds=1)
+        return AttemptError(message, sendable(error.type, TYPE_LIMIT), error.retryable, after)
     if isinstance(error, PayloadInvalid):
         return AttemptError(message, "payload_invalid", retryable=False)
-    return AttemptError(message, type(error).__name__)
-
-
-def _sendable(text: str) -> str:
-    cut = text if len(text) <= MESSAGE_LIMIT else f"{text[:MESSAGE_LIMIT]}…"
-    return cut.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return AttemptError(message, sendable(type(error).__name__, TYPE_LIMIT))

@@ -43,12 +43,12 @@ _CLOSE_CODE_OF: dict[int, int] = {
 }
 
 
-def final_error(close_code: int | None) -> WorkstationError | None:
-    """Return why there is no point in coming back, or None where there is."""
+def final_error(close_code: int | None, reason: str | None = None) -> WorkstationError | None:
+    """Return why there is no point in coming back, with the server's own reason, or None where there is."""
     if close_code not in _FINAL:
         return None
     kind, message = _FINAL[close_code]
-    return kind(message, code=str(close_code))
+    return kind(f"{message} (the server says: {reason})" if reason else message, code=str(close_code))
 
 
 async def open_socket(server: Server, agent_id: str) -> ClientConnection:

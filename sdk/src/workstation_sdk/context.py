@@ -10,6 +10,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from workstation_sdk.attempt import Attempt
 from workstation_sdk.protocol import VALUE_LIMIT, ProgressItem, encode
+from workstation_sdk.text import sendable
 
 _decode_object: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 
@@ -92,7 +93,7 @@ class TaskFacts:
             self.task_id,
             self.attempt,
             UNSET if percent is None else percent,
-            message or UNSET,
+            sendable(message) if message else UNSET,
             UNSET if data is UNSET else _raw_checkpoint(data),
         )
 
@@ -140,7 +141,5 @@ class SyncContext(TaskFacts):
 def _raw_checkpoint(data: object) -> Raw | UnsetType:
     encoded = encode(data)
     if len(encoded) > VALUE_LIMIT:
-        raise ValueError(
-            f"the checkpoint takes {len(encoded)} bytes, the limit is {VALUE_LIMIT}: keep less in it"
-        )
+        raise ValueError(f"the checkpoint takes {len(encoded)} bytes, the limit is {VALUE_LIMIT}: keep less in it")
     return Raw(encoded)

@@ -61,9 +61,7 @@ def _parameters(function: Callable[..., Any], name: str) -> list[inspect.Paramet
     parameters = list(inspect.signature(function).parameters.values())
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     if not parameters or parameters[0].kind not in positional:
-        raise TypeError(
-            f"{name} takes no context: its first parameter must be one, as in `async def {name}(ctx)`"
-        )
+        raise TypeError(f"{name} takes no context: its first parameter must be one, as in `async def {name}(ctx)`")
     return parameters
 
 

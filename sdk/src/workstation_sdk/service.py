@@ -114,9 +114,7 @@ class Service:
         worker, patience = self._worker, self._patience
         deadline = self._loop.time() + patience.drain
         worker.stop_taking()
-        await self._until(
-            lambda: self._hurried or not worker.working, deadline - patience.stop - patience.settle
-        )
+        await self._until(lambda: self._hurried or not worker.working, deadline - patience.stop - patience.settle)
         if self._hurried:
             deadline = self._loop.time() + patience.stop + patience.settle
         worker.give_back()
@@ -164,11 +162,11 @@ class Service:
             self._session = None
             await socket.close()
         self._last_contact = self._loop.time()
-        self._after_close(socket.close_code)
+        self._after_close(socket.close_code, socket.close_reason)
         return welcomed
 
-    def _after_close(self, code: int | None) -> None:
-        if (error := final_error(code)) is not None:
+    def _after_close(self, code: int | None, reason: str | None) -> None:
+        if (error := final_error(code, reason)) is not None:
             raise error
         if code == DEAD_INSTANCE:
             _log.warning("this instance is dead for the server: dropping its work")

@@ -54,9 +54,7 @@ class Session:
                 if isinstance(frame, Welcome):
                     return frame
                 if frame is not None:
-                    raise ProtocolMismatch(
-                        "the server did not answer hello with welcome: is this its agent address?"
-                    )
+                    raise ProtocolMismatch("the server did not answer hello with welcome: is this its agent address?")
 
     async def run(self, welcome: Welcome) -> None:
         """Serve the connection until it closes."""
@@ -102,9 +100,7 @@ class Session:
         try:
             return decode(message)
         except msgspec.MsgspecError as error:
-            raise ProtocolMismatch(
-                f"the server sent a frame that does not fit the protocol: {error}"
-            ) from error
+            raise ProtocolMismatch(f"the server sent a frame that does not fit the protocol: {error}") from error
 
     async def _write(self) -> None:
         while True:

@@ -160,10 +160,9 @@ class Worker:
     def _settle(self, frame: Settled) -> None:
         for item in frame.items:
             self._outcomes.settle((item.task, item.attempt))
-            if item.code is not None:
-                _log.warning(
-                    "%s of task %s was refused: %s", item.kind or "report", item.task, item.error or item.code
-                )
+            # The release of an attempt the server took back only returns its slot.
+            if item.code is not None and item.kind != "release":
+                _log.warning("%s of task %s was refused: %s", item.kind or "report", item.task, item.error or item.code)
         self.changed.set()
 
     def _cancel(self, frame: Cancel) -> None:

@@ -19,12 +19,12 @@ def load_agent(builtin: Builtin) -> Agent:
 def main(arguments: list[str]) -> int:
     """Run the agent named by the only argument; 2 with a list of the names when there is no such agent."""
     builtin = find_builtin(arguments[0]) if len(arguments) == 1 else None
-    if builtin is None:
-        names = ", ".join(known.name for known in BUILTINS)
-        asked = f"no built-in agent is called {arguments[0]!r}" if len(arguments) == 1 else "name one agent"
-        print(f"python -m workstation.agents NAME: {asked}; there are {names}.", file=sys.stderr)
-        return 2
-    load_agent(builtin).run()
+    if builtin is not None:
+        load_agent(builtin).run()
+    names = ", ".join(known.name for known in BUILTINS)
+    asked = f"no built-in agent is called {arguments[0]!r}" if len(arguments) == 1 else "name one agent"
+    print(f"python -m workstation.agents NAME: {asked}; there are {names}.", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -78,7 +78,10 @@ def browser_health(browser: WarmBrowser) -> Health:
     """Degraded with the reason while there is no browser: then only static pages can be scraped."""
     if browser.trouble is not None:
         return Health("degraded", {"reason": f"{browser.trouble} Only static pages can be scraped."})
-    return Health("healthy", {"browser": browser.version or "starting", "open_pages": browser.open_contexts})
+    told: dict[str, object] = {"browser": browser.version or "starting", "open_pages": browser.open_contexts}
+    if browser.confinement is not None:
+        told["sandboxed"] = browser.confinement.sandboxed
+    return Health("healthy", told)
 
 
 @agent.task("navigate")
@@ -202,8 +205,9 @@ def _is_read(page: Document, selectors: Selectors | None) -> bool:
 
 
 async def _arrival(visit: Visit) -> dict[str, object]:
-    page = visit.page
-    return {"url": page.url, "title": await page.title(), "status": visit.status, "blocked": visit.blocked}
+    title = await visit.title()
+    visit.refuse_if_blocked()
+    return {"url": visit.page.url, "title": title, "status": visit.status, "blocked": visit.blocked}
 
 
 async def _data(visit: Visit, selectors: Selectors | None, wait_ms: int) -> dict[str, object]:
@@ -216,9 +220,7 @@ async def _data(visit: Visit, selectors: Selectors | None, wait_ms: int) -> dict
 
 async def _report_blocked(ctx: Context, visit: Visit) -> None:
     if visit.blocked:
-        await ctx.progress(
-            90, f"refused {len(visit.blocked)} requests of the page, the first: {visit.blocked[0]}"
-        )
+        await ctx.progress(90, f"refused {len(visit.blocked)} requests of the page, the first: {visit.blocked[0]}")
 
 
 async def _find(page: Page, selector: str) -> Locator:

@@ -1,40 +1,22 @@
-"""One Chromium kept warm behind the filtering proxy; a fresh context for every task."""
+"""A Chromium kept warm for the tasks: started at first need, replaced when it died or grew old."""
 
 import asyncio
-import shutil
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from pathlib import Path
+from contextlib import asynccontextmanager, suppress
 
-from playwright.async_api import Browser, BrowserContext, Page, Playwright, async_playwright
+from playwright.async_api import BrowserContext, Page
 from playwright.async_api import Error as PlaywrightError
 
+from workstation.agents.browser_session import CLOSE_TIMEOUT_SECONDS, BrowserSession, start_session
+from workstation.agents.confinement import Confinement
 from workstation.agents.proxy import FilteringProxy
 from workstation_sdk import TaskFailed
 
-COMMANDS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-DEBIAN_SHELL = Path("/usr/lib/chromium/chromium-headless-shell")
-LAUNCH_TIMEOUT_MS = 60_000.0
-CLOSE_TIMEOUT_SECONDS = 5.0
 RETRY_LAUNCH_SECONDS = 30.0
 VIEWPORT_WIDTH, VIEWPORT_HEIGHT = 1280, 800
 
-# Everything that could reach the network beside the proxy is off: UDP of WebRTC and QUIC, name lookups
-# of Chromium itself, its own background requests.
-FLAGS = (
-    "--disable-quic",
-    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
-    "--webrtc-ip-handling-policy=disable_non_proxied_udp",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-domain-reliability",
-    "--disable-sync",
-    "--no-pings",
-    "--no-first-run",
-    "--disable-gpu",
-)
+Opened = tuple[BrowserSession, BrowserContext]
 
 
 class BrowserUnavailable(TaskFailed):
@@ -45,142 +27,132 @@ class BrowserUnavailable(TaskFailed):
 
 
 class WarmBrowser:
-    """Starts Chromium at first need, restarts it when it has died, and closes what a task opened.
+    """Gives each task a page in a context of its own, and closes what the task opened.
 
     `trouble` is None, or a sentence saying why there is no browser now.
     """
 
     def __init__(self, proxy: FilteringProxy, configured_path: str | None = None) -> None:
         self.trouble: str | None = None
-        self.open_contexts = 0
         self._proxy = proxy
         self._configured_path = configured_path
         self._lock = asyncio.Lock()
-        self._session: AsyncExitStack | None = None
-        self._browser: Browser | None = None
+        self._current: BrowserSession | None = None
+        self._sessions: set[BrowserSession] = set()
         self._next_try_at = 0.0
         self._closing: set[asyncio.Future[None]] = set()
 
     @property
     def version(self) -> str | None:
         """The running browser's version, or None while none runs."""
-        return self._browser.version if self._browser is not None and self._browser.is_connected() else None
+        return self._current.browser.version if self._current is not None else None
 
-    async def start(self) -> Browser:
-        """The running browser, started if need be.
+    @property
+    def confinement(self) -> Confinement | None:
+        """How the running browser was started, or None while none runs."""
+        return self._current.confinement if self._current is not None else None
+
+    @property
+    def open_contexts(self) -> int:
+        """How many tasks have a page open."""
+        return sum(session.open_contexts for session in self._sessions)
+
+    async def start(self) -> BrowserSession:
+        """The session new pages are opened in, started if need be.
 
         Raises BrowserUnavailable; a failed start is tried again after 30 s.
         """
         async with self._lock:
-            if self._browser is not None and self._browser.is_connected():
-                return self._browser
+            if self._current is not None and self._current.is_usable:
+                return self._current
+            await self._retire()
             if self.trouble is not None and time.monotonic() < self._next_try_at:
                 raise BrowserUnavailable(self.trouble)
-            await self._end_session()
             try:
-                self._browser = await self._launch()
+                self._current = await start_session(self._proxy.url, self._configured_path)
             except (PlaywrightError, OSError) as error:
-                await self._end_session()
                 self.trouble = _launch_trouble(error)
                 self._next_try_at = time.monotonic() + RETRY_LAUNCH_SECONDS
                 raise BrowserUnavailable(self.trouble) from error
             self.trouble = None
-            return self._browser
+            self._sessions.add(self._current)
+            return self._current
 
     async def close(self) -> None:
-        """End the browser and its driver."""
+        """End every browser and its driver."""
         async with self._lock:
-            await self._end_session()
+            self._current = None
+            while self._sessions:
+                await self._sessions.pop().close()
 
     @asynccontextmanager
     async def page(self) -> AsyncIterator[Page]:
         """A page in a context of its own, gone afterwards however the task ends; or BrowserUnavailable."""
         # A context in the making when its task is cancelled would be nobody's: it is finished, then closed.
-        making = asyncio.ensure_future(self._new_context())
+        making = asyncio.ensure_future(self._open_context())
         try:
-            context = await asyncio.shield(making)
+            opened = await asyncio.shield(making)
         except asyncio.CancelledError:
             making.add_done_callback(self._close_abandoned)
             raise
-        self.open_contexts += 1
         try:
-            yield await context.new_page()
+            yield await opened[1].new_page()
         finally:
-            self.open_contexts -= 1
-            await asyncio.shield(self._close_context(context))
+            await asyncio.shield(self._close_context(*opened))
 
-    def _close_abandoned(self, making: "asyncio.Future[BrowserContext]") -> None:
-        if not making.cancelled() and making.exception() is None:
-            closing = asyncio.ensure_future(self._close_context(making.result()))
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
-
-    async def _new_context(self) -> BrowserContext:
+    async def _open_context(self) -> Opened:
         for last_try in (False, True):
-            browser = await self.start()
+            session = await self.start()
+            session.open_contexts += 1
+            session.served += 1
             try:
-                return await browser.new_context(
+                context = await session.browser.new_context(
                     viewport={"width": VIEWPORT_WIDTH, "height": VIEWPORT_HEIGHT},
                     accept_downloads=False,
                     service_workers="block",
                 )
             except PlaywrightError:
                 # It died since it was looked at; the second try starts another.
-                if last_try or browser.is_connected():
+                await self._leave(session)
+                if last_try or session.browser.is_connected():
                     raise
+            else:
+                return session, context
         raise AssertionError("the loop returns or raises")
 
-    async def _close_context(self, context: BrowserContext) -> None:
+    def _close_abandoned(self, making: asyncio.Future[Opened]) -> None:
+        if not making.cancelled() and making.exception() is None:
+            closing = asyncio.ensure_future(self._close_context(*making.result()))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    async def _close_context(self, session: BrowserSession, context: BrowserContext) -> None:
         try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-                await context.close()
+            with suppress(PlaywrightError):  # the browser has died, and the context with it
+                async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                    await context.close()
         except TimeoutError:
             # A page that blocks its own end would stay for ever: the browser goes, the next task starts one.
-            await self.close()
-        except PlaywrightError:
-            await self._drop_dead_browser()
+            await session.close()
+        finally:
+            await self._leave(session)
 
-    async def _drop_dead_browser(self) -> None:
-        if self._browser is not None and not self._browser.is_connected():
-            await self.close()
+    async def _leave(self, session: BrowserSession) -> None:
+        session.open_contexts -= 1
+        if session is not self._current and session.open_contexts == 0:
+            self._sessions.discard(session)
+            await session.close()
 
-    async def _launch(self) -> Browser:
-        self._session = AsyncExitStack()
-        playwright: Playwright = await self._session.enter_async_context(async_playwright())
-        browser = await playwright.chromium.launch(
-            executable_path=find_browser(self._configured_path),
-            args=list(FLAGS),
-            proxy={"server": self._proxy.url, "bypass": "<-loopback>"},
-            timeout=LAUNCH_TIMEOUT_MS,
-            handle_sigint=False,
-            handle_sigterm=False,
-            handle_sighup=False,
-        )
-        self._session.push_async_callback(_close_browser, browser)
-        return browser
-
-    async def _end_session(self) -> None:
-        session, self._session, self._browser = self._session, None, None
-        if session is not None:
-            await session.aclose()
-
-
-async def _close_browser(browser: Browser) -> None:
-    with suppress(PlaywrightError, TimeoutError):
-        async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-            await browser.close()
-
-
-def find_browser(configured: str | None) -> str | None:
-    """The Chromium to start: the configured one, an installed one, or None for Playwright's own."""
-    if configured:
-        return configured
-    installed = next((path for path in map(shutil.which, COMMANDS) if path), None)
-    return installed or (str(DEBIAN_SHELL) if DEBIAN_SHELL.exists() else None)
+    async def _retire(self) -> None:
+        """Open nothing more in the current session; it ends when its last page does."""
+        session, self._current = self._current, None
+        if session is not None and session.open_contexts == 0:
+            self._sessions.discard(session)
+            await session.close()
 
 
 def _launch_trouble(error: Exception) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if "executable doesn't exist" in reason.lower():
+    if isinstance(error, FileNotFoundError):
         return "no Chromium is installed; run scripts/install-browser or set WORKSTATION_BROWSER to one."
     return f"Chromium does not start ({reason}); set WORKSTATION_BROWSER to one that does."

@@ -60,9 +60,7 @@ async def run(
     """
     room: CodeRoom = ctx.resources
     if room.sandbox is None:
-        raise TaskFailed(
-            f"Code is run in a sandbox only: {room.trouble}", type="SandboxUnavailable", retryable=False
-        )
+        raise TaskFailed(f"Code is run in a sandbox only: {room.trouble}", type="SandboxUnavailable", retryable=False)
     chosen = room.languages.get(language)
     if chosen is None:
         message = f"There is no {language} on this machine; install it under /usr and restart the agent."
@@ -86,14 +84,10 @@ async def open_room() -> CodeRoom:
         sandbox = Sandbox(bwrap, find_mounts())
         trial = await run_in(sandbox, FORK, limits=Limits(wall_seconds=TRIAL_SECONDS), files={})
         if trial.exit_code == 0:
-            languages = {
-                name: language for name, language in LANGUAGES.items() if await _works(sandbox, language)
-            }
+            languages = {name: language for name, language in LANGUAGES.items() if await _works(sandbox, language)}
             return CodeRoom(sandbox, None, languages)
         said = trial.stderr.decode(errors="replace").strip().splitlines()
-        reason = (
-            f"bubblewrap does not work here ({said[-1] if said else trial.killed_by}); allow user namespaces."
-        )
+        reason = f"bubblewrap does not work here ({said[-1] if said else trial.killed_by}); allow user namespaces."
         sandbox.close()
     return CodeRoom(None, reason, {})
 
@@ -115,21 +109,11 @@ async def _works(sandbox: Sandbox, language: Language) -> bool:
 
 def _checked_files(files: dict[str, str], code_file: str) -> dict[str, bytes]:
     if len(files) > FILES_LIMIT:
-        raise TaskFailed(
-            f"At most {FILES_LIMIT} files go with a run.", type="InvalidPayload", retryable=False
-        )
+        raise TaskFailed(f"At most {FILES_LIMIT} files go with a run.", type="InvalidPayload", retryable=False)
     for name in files:
         path = PurePosixPath(name)
-        if (
-            not path.parts
-            or path.is_absolute()
-            or ".." in path.parts
-            or "\0" in name
-            or str(path) == code_file
-        ):
-            message = (
-                f"{name!r} cannot be a file's path; use a relative one without .. other than {code_file}."
-            )
+        if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name or str(path) == code_file:
+            message = f"{name!r} cannot be a file's path; use a relative one without .. other than {code_file}."
             raise TaskFailed(message, type="InvalidPayload", retryable=False)
     return {str(PurePosixPath(name)): content.encode() for name, content in files.items()}
 

@@ -65,9 +65,7 @@ class Document:
         `every` each value is the list of the texts of all matches, empty where there are none.
         Raises TaskFailed InvalidSelector.
         """
-        return {
-            name: self._all(css) if every else self._first(css) for name, css in _named(selectors).items()
-        }
+        return {name: self._all(css) if every else self._first(css) for name, css in _named(selectors).items()}
 
     def summary(self) -> dict[str, object]:
         """What a page says when nobody asks for anything particular: url, title, headings, text, links."""

@@ -175,9 +175,7 @@ async def fetch(
                 break
     elapsed_ms = round((time.monotonic() - started) * 1000)
     cut = bytes(body[:limit])
-    return Fetched(
-        str(response.url), response.status_code, response.headers, cut, len(body) > limit, elapsed_ms
-    )
+    return Fetched(str(response.url), response.status_code, response.headers, cut, len(body) > limit, elapsed_ms)
 
 
 @asynccontextmanager

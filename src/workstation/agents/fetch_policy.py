@@ -30,9 +30,7 @@ class NameNotResolved(TaskFailed):
     """The host's name has no address now; it may have one later."""
 
     def __init__(self, host: str) -> None:
-        super().__init__(
-            f"The host name {host} could not be resolved; check its spelling.", type="NameNotResolved"
-        )
+        super().__init__(f"The host name {host} could not be resolved; check its spelling.", type="NameNotResolved")
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,8 +57,6 @@ MEGABYTE = 1024 * 1024
 LANGUAGES: dict[str, Language] = {
     "python": Language((PYTHON, "-B"), (PYTHON, "-c", "pass"), "main.py", 512 * MEGABYTE, 1024 * MEGABYTE),
     # V8 reserves far more than it uses: what it really holds is limited by its heap and the resident memory.
-    "javascript": Language(
-        (NODE, "--max-old-space-size=384"), (NODE, "--eval", ""), "main.js", 1024 * MEGABYTE, None
-    ),
+    "javascript": Language((NODE, "--max-old-space-size=384"), (NODE, "--eval", ""), "main.js", 1024 * MEGABYTE, None),
     "shell": Language(("/bin/sh",), ("/bin/sh", "-c", ":"), "main.sh", 512 * MEGABYTE, 1024 * MEGABYTE),
 }

@@ -151,9 +151,7 @@ class ProxyConnection:
         finally:
             site_writer.close()
 
-    async def _exchange(
-        self, onward: h11.Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _exchange(self, onward: h11.Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         site = h11.Connection(h11.CLIENT)
         event: h11.Event = onward
         while True:

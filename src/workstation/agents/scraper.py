@@ -14,9 +14,7 @@ from workstation.agents.settings import read_settings
 from workstation_sdk import Agent, Context, TaskFailed
 
 PAGE_LIMIT = 5 * 1024 * 1024
-HTML_TYPES = frozenset(
-    {"", "text/html", "application/xhtml+xml", "application/xml", "text/xml", "text/plain"}
-)
+HTML_TYPES = frozenset({"", "text/html", "application/xhtml+xml", "application/xml", "text/xml", "text/plain"})
 ACCEPT = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.5"
 
 agent = Agent("scraper-agent", capabilities=["scrape", "links"])
@@ -31,9 +29,7 @@ async def resources(_: Agent) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @agent.task("scrape")
-async def scrape(
-    ctx: Context, url: str, selectors: Selectors | None = None, every: bool = False
-) -> dict[str, object]:
+async def scrape(ctx: Context, url: str, selectors: Selectors | None = None, every: bool = False) -> dict[str, object]:
     """The text at `selectors` (see `Document.select`), or a summary of the page without them.
 
     Raises TaskFailed: FetchRefused, HttpError, InvalidSelector, NotHtml and network failures.
@@ -64,9 +60,7 @@ async def scrape_static(
     return read_page(page, page_url, status, selectors, every=every)
 
 
-def read_page(
-    page: Document, url: str, status: int, selectors: Selectors | None, *, every: bool
-) -> dict[str, object]:
+def read_page(page: Document, url: str, status: int, selectors: Selectors | None, *, every: bool) -> dict[str, object]:
     """The result of a scrape of `page`.
 
     An error page (status 400 and above) fails the task unless what was asked for is on it; without

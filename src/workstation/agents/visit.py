@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
@@ -19,6 +19,8 @@ from workstation_sdk import TaskFailed
 POLL_SECONDS = 0.1
 NAVIGATION_STARTS_WITHIN_SECONDS = 0.15
 BLOCKED_LIMIT = 50
+# How Playwright says that one document has gone and the next is not there yet.
+BETWEEN_PAGES = ("page is navigating", "Execution context was destroyed", "Cannot find context")
 
 
 class Visit:
@@ -55,9 +57,7 @@ class Visit:
             ) from None
         except PlaywrightError as error:
             self.refuse_if_blocked()
-            raise TaskFailed(
-                f"{url} could not be opened: {_reason(error)}.", type="NavigationFailed"
-            ) from error
+            raise TaskFailed(f"{url} could not be opened: {_reason(error)}.", type="NavigationFailed") from error
         self.refuse_if_blocked()
 
     async def after_action(self) -> None:
@@ -76,7 +76,7 @@ class Visit:
         try:
             while True:
                 was_quiet = quiet.done()
-                document = Document(await self.page.content(), self.page.url)
+                document = Document(await self._between_pages(self.page.content), self.page.url)
                 if was_quiet or is_complete(document):
                     return document
                 await asyncio.wait([quiet], timeout=POLL_SECONDS)
@@ -84,10 +84,25 @@ class Visit:
             quiet.cancel()
             await asyncio.gather(quiet, return_exceptions=True)
 
+    async def title(self) -> str:
+        """The page's title, the next page's where one is on its way."""
+        return await self._between_pages(self.page.title)
+
     def refuse_if_blocked(self) -> None:
         """Raise FetchRefused when the page itself (not something in it) led to a forbidden address."""
         if self._refusal is not None:
             raise FetchRefused(self._refusal)
+
+    async def _between_pages(self, read: Callable[[], Awaitable[str]]) -> str:
+        """What `read` gives, once no navigation is in its way."""
+        while True:
+            try:
+                return await read()
+            except PlaywrightError as error:
+                moving = any(sign in error.message for sign in BETWEEN_PAGES)
+                if not moving or self.remaining_ms <= 1:
+                    raise
+                await asyncio.sleep(POLL_SECONDS)
 
     async def _network_quiet(self, wait: timedelta) -> None:
         with suppress(PlaywrightError):

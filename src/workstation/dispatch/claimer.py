@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import structlog
+
 from workstation.dispatch.floor import Floor
 from workstation.dispatch.session import Session
 from workstation.domain.errors import Unavailable
@@ -16,7 +18,8 @@ from workstation.store.tasks import Look
 # A session that has missed a heartbeat is not given more until it is heard again.
 QUIET_SECONDS = 7.5
 MOST_HEADS = 500
-_PAUSE_WHEN_AWAY_SECONDS = 0.25
+_PAUSE_SECONDS = 0.25
+_log = structlog.get_logger(__name__)
 
 
 class Claimer:
@@ -50,10 +53,17 @@ class Claimer:
                     await asyncio.sleep(0)
                     self._idle.clear()
             except Unavailable:
-                await asyncio.sleep(_PAUSE_WHEN_AWAY_SECONDS)
-                self._wanted.set()
+                await self._pause()
+            except Exception:  # noqa: BLE001 - a round that fails must not end all claiming
+                _log.exception("claim_failed")
+                await self._pause()
             finally:
                 self._idle.set()
+
+    async def _pause(self) -> None:
+        self._idle.set()
+        await asyncio.sleep(_PAUSE_SECONDS)
+        self._wanted.set()
 
     async def claim_once(self) -> bool:
         """One round; whether there may be more to claim at once."""

@@ -24,6 +24,7 @@ from workstation.store.database import Database, Row
 
 # Further ahead than this a due time is left to the poll.
 _REMEMBERED_SECONDS = 60.0
+REPLACED = 4408
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,10 @@ class Dispatcher:
     def join(self, session: Session) -> None:
         """Let a session in; it is given work as soon as its agent is open for it."""
         session.heard_at = self._clock()
+        before = self.floor.find(session.instance_id)
+        if before is not None:
+            self.leave(before)
+            before.close(REPLACED, "This instance has connected again.")
         self.floor.add(session, self.roster.find(session.agent_id))
         self.claimer.nudge()
 
@@ -125,6 +130,11 @@ class Dispatcher:
         session.cancel([(task_id, attempt)], reason)
         self.returned(session, task_id, attempt)
         return True
+
+    def stop_giving(self) -> None:
+        """Give nothing more to any session of this replica."""
+        self.floor.close()
+        self.claimer.nudge()
 
     async def poll_once(self) -> None:
         """The look each second that makes every hint dispensable: changed agents, waiting counts, lanes with work."""

@@ -26,6 +26,13 @@ class Floor:
         self._by_agent: dict[int, set[Session]] = {}
         self._by_lane: dict[str, set[Session]] = {}
         self._marked: dict[str, int] = {}
+        self._closed = False
+
+    def close(self) -> None:
+        """Nothing more is to be given to anybody here."""
+        self._closed = True
+        for session in self._sessions.values():
+            session.open = False
 
     def __iter__(self) -> Iterator[Session]:
         return iter(self._sessions.values())
@@ -72,7 +79,7 @@ class Floor:
             self._by_lane.setdefault(lane, set()).add(session)
             self.mark(lane)
         session.lanes = lanes
-        session.open = agent is not None and agent.open
+        session.open = agent is not None and agent.open and not self._closed
         session.degraded = agent is not None and agent.health_status == "degraded"
 
     def mark(self, lane: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol, TypeAlias
 from uuid import UUID
 
 from workstation.dispatch.batcher import Batcher
@@ -13,8 +14,14 @@ from workstation.dispatch.session import Session
 from workstation.domain.errors import Refusal, ValidationFailed
 from workstation.domain.tasks import Claim, NewTask, Submitted
 from workstation.services import queue
-from workstation.store.database import Database, DataRefused
+from workstation.store import tasks as task_store
+from workstation.store.database import Connection, Database, DataRefused
 from workstation.store.tasks import Taker
+
+IDS_AT_ONCE: Final = 500
+Submit: TypeAlias = Callable[
+    [Connection, Sequence[queue.Unit], Sequence[int]], Awaitable[list[list[queue.Created] | Refusal]]
+]
 
 
 class Marker(Protocol):
@@ -31,6 +38,7 @@ class Submitter:
         self._floor = floor
         self._clock = clock
         self._mark = mark
+        self._ids: deque[int] = deque()
         self._batch = Batcher("submit", self._submit_together, lambda unit: len(unit.tasks))
 
     async def submit(self, tasks: Sequence[NewTask]) -> list[Submitted]:
@@ -46,7 +54,7 @@ class Submitter:
         self._hand_over(handed)
         for task, row in zip(tasks, created, strict=True):
             if row.handed is None and not row.replayed:
-                self._mark(lane_of(task), row.wait_seconds or 0.0)
+                self._mark(lane_of(task), row.wait_seconds)
         return [Submitted(row.task_id, row.replayed) for row in created]
 
     async def close(self) -> None:
@@ -89,20 +97,27 @@ class Submitter:
     async def _submit_together(self, units: list[queue.Unit]) -> Sequence[list[queue.Created] | Exception]:
         if len(units) > 1 and not any(map(_needs_rollback, units)):
             try:
-                return await self._hot.run(lambda connection: queue.submit(connection, units))
+                return await self._run(queue.submit, units)
             except DataRefused:
                 # One row that the database refuses must not fail the others: each request goes alone.
                 return [await self._submit_alone(unit) for unit in units]
         return [await self._submit_alone(unit) for unit in units]
 
     async def _submit_alone(self, unit: queue.Unit) -> list[queue.Created] | Exception:
-        submit = queue.submit_alone if _needs_rollback(unit) else queue.submit_one
         try:
-            return await self._hot.run(lambda connection: submit(connection, unit))
+            (answer,) = await self._run(queue.submit_alone if _needs_rollback(unit) else queue.submit, [unit])
         except DataRefused as error:
             return ValidationFailed(f"The database refuses this task: {error.message}.")
         except Refusal as refusal:
             return refusal
+        return answer
+
+    async def _run(self, submit: Submit, units: list[queue.Unit]) -> Sequence[list[queue.Created] | Refusal]:
+        n = sum(len(unit.tasks) for unit in units)
+        if len(self._ids) < n:
+            self._ids.extend(await self._hot.run(lambda c: task_store.take_ids(c, max(n, IDS_AT_ONCE)), repeat=True))
+        ids = [self._ids.popleft() for _ in range(n)]
+        return await self._hot.run(lambda connection: submit(connection, units, ids))
 
 
 def lane_of(task: NewTask) -> str:
@@ -118,4 +133,8 @@ def _suits(session: Session, task: NewTask) -> bool:
 
 
 def _needs_rollback(unit: queue.Unit) -> bool:
-    return len(unit.tasks) > 1 and any(task.idempotency_key is not None for task in unit.tasks)
+    """Whether a request could be done in part by one statement: several keys, or several agents."""
+    if len(unit.tasks) == 1:
+        return False
+    first = unit.tasks[0].agent_id
+    return any(task.idempotency_key is not None or task.agent_id != first for task in unit.tasks)

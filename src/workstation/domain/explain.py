@@ -110,7 +110,7 @@ def _agent_gates(task: TaskFacts, agent: Candidate) -> list[Gate]:
         if gate is not None:
             words = _AGENT_WORDS[gate].format(name=agent.name, status=agent.status, reason=reason)
             gates.append(Gate(gate, False, f"{agent.name} {words}.", agent.name))
-    if agent.agent_gate is None:
+    if not gates:
         gates.append(_instance_gate(task, agent))
     return gates
 

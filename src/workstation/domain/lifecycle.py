@@ -177,13 +177,12 @@ def _trouble(agent: AgentState, copy: Copy, policy: RestartPolicy) -> str | None
     return None
 
 
-def after_failure(
-    starts: Sequence[datetime], now: datetime, reason: str, policy: RestartPolicy
-) -> Retry | GiveUp:
+def after_failure(starts: Sequence[datetime], now: datetime, reason: str, policy: RestartPolicy) -> Retry | GiveUp:
     """A start or a copy failed: try again after a backoff, or give up when it was tried too often lately."""
     recent = [start for start in starts if now - start < policy.window]
     if len(recent) >= policy.most_starts:
         minutes = policy.window.total_seconds() / 60
         return GiveUp(f"given up after {len(recent)} starts in {minutes:.0f} minutes: {reason}")
-    delay = min(policy.backoff_base * 2 ** max(len(recent) - 1, 0), policy.backoff_cap)
+    doublings = min(max(len(recent) - 1, 0), 16)
+    delay = min(policy.backoff_base * 2**doublings, policy.backoff_cap)
     return Retry(reason, now + delay)

@@ -21,6 +21,7 @@ class Held:
     max_retries: int
     lost_count: int
     release_count: int
+    agent_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from workstation.store.database import Database
 BATCH = 200
 # After an outage every lease looks lapsed: agents are given this long to be heard again first.
 SETTLED_AFTER_SECONDS = 6.0
+_EVICTED = "The agent was stopped; come again when it is started."
 _LAPSED = "The lease of this instance lapsed; come again as a new one."
 
 
@@ -28,7 +29,8 @@ class Reaper:
         self._dispatcher = dispatcher
         self._clock = clock
         self._contact_since: float | None = None
-        self._outage_at: float | None = None
+        # A start of ours is an outage for the agents: they need a moment to come back.
+        self._outage_at: float | None = clock()
 
     async def reap_once(self) -> int:
         """One step; how much was reaped, 0 when there was less than a batch."""
@@ -56,6 +58,8 @@ class Reaper:
     async def _reap_lapsed(self) -> int:
         async with self._database.session() as connection:
             lapsed = await instances.reap_lapsed(connection, BATCH)
+            evicted = await instances.evict_stopped(connection)
+        self._dispatcher.close_instances(evicted, LEASE_LOST, _EVICTED)
         self._dispatcher.close_instances(lapsed, LEASE_LOST, _LAPSED)
         return len(lapsed)
 

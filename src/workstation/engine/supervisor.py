@@ -88,7 +88,12 @@ class Supervisor:
         """Stop every copy of this node, at once and side by side: the server goes down."""
         rows = await supervision.list_supervised(self._database, self._here.node_id)
         ours = [r for r in rows if r["launch_id"] is not None and r["node_id"] == self._here.node_id]
-        await asyncio.gather(*(self._end(row, "the server stops", force=False) for row in ours))
+        await asyncio.gather(*(self._stop_with_us(row) for row in ours))
+
+    async def _stop_with_us(self, row: Row) -> None:
+        """Stop one copy; it stays wanted, so that the next start of the server starts it again."""
+        if await self._end(row, "the server stopped", force=False):
+            await self._observe(row, Observation("stopped", "the server stopped", None, []))
 
     # -- looking --------------------------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ def resolve(run: Mapping[str, Any], search_path: str) -> Command:
     if "builtin" in run:
         return Command((sys.executable, "-m", "workstation.agents", _builtin(run["builtin"])), cwd, env)
     argv = run.get("command")
-    if not isinstance(argv, list) or not argv or not argv[0] or not all(isinstance(part, str) for part in argv):
+    if not isinstance(argv, list) or not all(isinstance(word, str) for word in argv) or not any(argv[:1]):
         raise RuntimeFailure(
             'The run spec needs "command" as a list of words, such as ["python", "-m", "my_agent"].',
             retryable=False,

@@ -45,5 +45,6 @@ def launch_of(pid: int) -> str | None:
     try:
         return psutil.Process(pid).environ().get(LAUNCH_VARIABLE)
     except (psutil.Error, OSError):
-        # Unreadable is not foreign: some programs overwrite their environment with a title.
+        # Unreadable is not foreign: some programs overwrite their environment with a title,
+        # and one that is still being loaded shows none.
         return None

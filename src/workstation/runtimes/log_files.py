@@ -3,11 +3,14 @@
 import asyncio
 import os
 import shutil
+import threading
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 BLOCK = 64 * 1024
 MAX_LINE = 64 * 1024
+
+_bounding = threading.Lock()  # Two that move one file aside at once would lose it.
 
 
 def open_log(path: Path) -> int:
@@ -22,16 +25,14 @@ def bound_log(path: Path, max_bytes: int) -> bool:
     The writer keeps its open descriptor, which may outlive us, so the file is copied, then emptied in place:
     writers append, and go on at the new end. Lines written in between are lost.
     """
-    try:
-        if path.stat().st_size <= max_bytes:
+    with _bounding:
+        if _size(path) <= max_bytes:
             return False
-    except FileNotFoundError:
-        return False
-    partial = older(path).with_suffix(".partial")
-    shutil.copyfile(path, partial)
-    partial.chmod(0o600)
-    partial.replace(older(path))
-    os.truncate(path, 0)
+        partial = older(path).with_suffix(".partial")
+        shutil.copyfile(path, partial)
+        partial.chmod(0o600)
+        partial.replace(older(path))
+        os.truncate(path, 0)
     return True
 
 

@@ -5,10 +5,11 @@ import errno
 import os
 import resource
 import subprocess
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -63,7 +64,7 @@ class ProcessDriver:
         _check_limits(spec.limits)
         launch = str(spec.launch_id)
         environment = {**self._inherited, **command.env, **spec.env, LAUNCH_VARIABLE: launch}
-        child = await asyncio.to_thread(self._spawn, command, environment, spec)
+        child = await _whole(asyncio.to_thread(self._spawn, command, environment, spec))
         self._children[launch] = child
         self._reapers[launch] = asyncio.create_task(self._reap(launch, child), name=f"reap {spec.agent_name}")
         return {
@@ -171,7 +172,8 @@ class ProcessDriver:
         else:
             family |= await asyncio.to_thread(members_of, launch, leader=None)
         await asyncio.to_thread(end_by_force, family)
-        await self.wait(handle)
+        if self._observe(handle).running:
+            raise RuntimeFailure(f"Process {pid} does not end, not even by force: look at it.", retryable=True)
 
     async def logs(self, handle: Handle, lines: int) -> list[str]:
         """The last lines of its output, from before our restart too."""
@@ -196,6 +198,18 @@ class ProcessDriver:
             task.cancel()
         await asyncio.gather(*self._reapers.values(), return_exceptions=True)
         self._reapers.clear()
+
+
+async def _whole(spawning: Coroutine[Any, Any, subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+    """Wait for a start. A caller who gives up meanwhile leaves no process that nobody knows of."""
+    start = asyncio.ensure_future(spawning)
+    try:
+        return await asyncio.shield(start)
+    except asyncio.CancelledError:
+        child = await start
+        child.kill()
+        await asyncio.to_thread(child.wait)
+        raise
 
 
 def _is_same(handle: Handle) -> bool:

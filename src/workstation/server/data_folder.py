@@ -5,12 +5,15 @@ import json
 import os
 import secrets
 import stat
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
 
 SECRET_BYTES = 32
+LOCK_ATTEMPTS = 5
+LOCK_PAUSE_SECONDS = 0.02
 
 
 class DataFolderFailure(Exception):
@@ -52,16 +55,24 @@ class DataFolder:
     def __init__(self, path: Path) -> None:
         """Make the folder (0700) where it is missing. Raises DataFolderFailure where it cannot be used."""
         self.path = path.expanduser().absolute()
-        try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            mode = self.path.stat().st_mode
-        except OSError as error:
-            raise self._unusable(error) from error
-        if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        self._make(self.path)
+        if self.path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise DataFolderFailure(
                 f"The data folder {self.path} can be changed by other users: "
                 f"choose a folder of its own, or run chmod 700 {self.path}."
             )
+        self._make(self.logs)
+
+    def _make(self, folder: Path) -> None:
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    @property
+    def logs(self) -> Path:
+        """The folder of all logs."""
+        return self.path / "logs"
 
     @property
     def postgres(self) -> Path:
@@ -71,12 +82,12 @@ class DataFolder:
     @property
     def postgres_log(self) -> Path:
         """The log of the embedded PostgreSQL."""
-        return self.path / "logs" / "postgres.log"
+        return self.logs / "postgres.log"
 
     @property
     def server_log(self) -> Path:
         """The log of the server itself."""
-        return self.path / "logs" / "server.log"
+        return self.logs / "server.log"
 
     @property
     def credentials_file(self) -> Path:
@@ -86,7 +97,7 @@ class DataFolder:
     def agent_log(self, agent_id: int, agent_name: str) -> Path:
         """The log of an agent's copies. Letters that are no good in a file name are left out of the name."""
         name = "".join(letter for letter in agent_name if letter.isalnum() or letter in "-_")[:64]
-        return self.path / "logs" / "agents" / f"{agent_id}-{name}.log"
+        return self.logs / "agents" / f"{agent_id}-{name}.log"
 
     def lock(self) -> "FolderLock":
         """Take the folder for this process. Raises DataFolderTaken where another holds it."""
@@ -94,20 +105,24 @@ class DataFolder:
             descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise self._unusable(error) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _try_to_lock(descriptor):
             holder = _read_holder(descriptor)
             os.close(descriptor)
-            raise DataFolderTaken(self.path, holder) from None
+            raise DataFolderTaken(self.path, holder)
         return FolderLock(descriptor)
 
     def holder(self) -> Holder | None:
-        """Who holds the folder now, or None where nobody does."""
+        """Who holds the folder now, or None where nobody does (or has not said who it is yet)."""
         try:
-            self.lock().release()
-        except DataFolderTaken as taken:
-            return taken.holder or Holder(0, None)
+            descriptor = os.open(self.path / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _read_holder(descriptor)
+        finally:
+            os.close(descriptor)
         return None
 
     def secret(self) -> bytes:
@@ -205,6 +220,18 @@ class FolderLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _try_to_lock(descriptor: int) -> bool:
+    """Take the lock; somebody who merely looks whether it is held is waited for, a holder is not."""
+    for _ in range(LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE_SECONDS)
+        else:
+            return True
+    return False
 
 
 def _read_holder(descriptor: int) -> Holder | None:

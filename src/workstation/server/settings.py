@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 DEFAULT_DATA_DIR = "~/.local/share/workstation"
 LOOPBACK = "127.0.0.1"
 # What started agents are told of our environment besides the little every process gets.
-PASSED_ON = ("WORKSTATION_FETCH_ALLOW", "WORKSTATION_CHROMIUM")
+PASSED_ON = ("WORKSTATION_FETCH_ALLOW", "WORKSTATION_BROWSER")
 
 
 class SettingsError(Exception):

@@ -12,6 +12,7 @@ from workstation.domain.tasks import Claim
 from workstation.services import queue
 from workstation.store import agents as agent_store
 from workstation.store import instances as store
+from workstation.store import launches as launch_store
 from workstation.store.database import Connection
 
 LEASE = timedelta(seconds=15)
@@ -40,7 +41,7 @@ async def hello(connection: Connection, said: Hello) -> list[Claim]:
 
     Raises NotFound for an unknown agent, Conflict for one that was stopped, LeaseLost for an instance that is dead.
     """
-    agent = (await agent_store.get_agents(connection, [said.agent_id])).get(said.agent_id)
+    agent = await agent_store.find_gate(connection, said.agent_id)
     if agent is None:
         raise NotFound(f"There is no agent {said.agent_id}; register it first.")
     async with connection.transaction():
@@ -64,8 +65,11 @@ async def hello(connection: Connection, said: Hello) -> list[Claim]:
         await agent_store.declare(
             connection, said.agent_id, said.task_types, said.capabilities, said.health_interval_ms
         )
-        await agent_store.refresh_external(connection, [said.agent_id])
-        await agent_store.say_hello(connection, said.agent_id, said.launch_id)
+        if agent["runtime"] == "external":
+            await agent_store.refresh_external(connection, [said.agent_id])
+        elif said.launch_id is not None:
+            await agent_store.say_hello(connection, said.agent_id, said.launch_id)
+            await launch_store.mark_ready(connection, said.launch_id)
     return [] if is_new else (await queue.held_by(connection, [said.instance_id]))[said.instance_id]
 
 
@@ -89,6 +93,14 @@ async def goodbye(connection: Connection, instances: Sequence[UUID], reason: str
     async with connection.transaction():
         agents = await store.finish(connection, instances, reason)
         await agent_store.refresh_external(connection, sorted(agents))
+
+
+async def evict_stopped(connection: Connection) -> list[UUID]:
+    """End instances whose agent was stopped and that did not go in time; returns them."""
+    async with connection.transaction():
+        evicted = await store.evict_stopped(connection)
+        await agent_store.refresh_external(connection, sorted({agent for _, agent in evicted}))
+    return [instance for instance, _ in evicted]
 
 
 async def reap_lapsed(connection: Connection, limit: int) -> list[UUID]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+
+import msgspec
 
 from workstation.domain import settle as decide
 from workstation.domain.assign import Assignment, Taker, assign
@@ -26,63 +28,58 @@ class Unit:
     takers: tuple[store.Taker | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Created:
+class Created(msgspec.Struct, frozen=True, gc=False):
     """One created task. handed holds the claim when it went to an agent at once; replayed when it was there already.
 
-    wait_seconds is how long until it is due; None when it is due now.
+    wait_seconds is how long until it is due.
     """
 
     task_id: int
     replayed: bool = False
     handed: Claim | None = None
-    wait_seconds: float | None = None
+    wait_seconds: float = 0.0
 
 
-async def submit(connection: Connection, units: Sequence[Unit]) -> list[list[Created] | Refusal]:
+async def submit(connection: Connection, units: Sequence[Unit], ids: Sequence[int]) -> list[list[Created] | Refusal]:
     """Create the tasks of many requests in one statement; a refusal concerns its request alone.
 
-    Raises DataRefused when the database will not take one of them: ask again, one by one.
+    ids has one unused id for each task. Raises DataRefused when the database will not take one of the tasks: ask
+    again, one by one.
     """
     tasks = [task for unit in units for task in unit.tasks]
     takers = [taker for unit in units for taker in unit.takers]
-    numbers = [number for number, unit in enumerate(units) for _ in unit.tasks]
-    inserted = await store.submit(connection, tasks, takers, numbers)
-    replays = await _find_replays(connection, tasks, inserted)
+    inserted = await store.submit(connection, ids, tasks, takers)
+    replays = await _find_replays(connection, tasks, ids, inserted) if len(inserted) < len(tasks) else {}
     answers: list[list[Created] | Refusal] = []
     start = 0
     for unit in units:
         end = start + len(unit.tasks)
-        answers.append(_answer(unit, inserted[start:end], replays))
+        answers.append(_answer(unit, ids[start:end], inserted, replays))
         start = end
     return answers
 
 
-async def submit_one(connection: Connection, unit: Unit) -> list[Created] | Refusal:
-    """Create the tasks of one request in one statement, which is all or nothing by itself."""
-    (answer,) = await submit(connection, [unit])
-    return answer
-
-
-async def submit_alone(connection: Connection, unit: Unit) -> list[Created] | Refusal:
+async def submit_alone(
+    connection: Connection, units: Sequence[Unit], ids: Sequence[int]
+) -> list[list[Created] | Refusal]:
     """Create the tasks of one request in a transaction of its own, which a refusal rolls back."""
     try:
         async with connection.transaction():
-            (answer,) = await submit(connection, [unit])
+            (answer,) = await submit(connection, units, ids)
             if isinstance(answer, Refusal):
                 raise answer
     except Refusal as refusal:
-        return refusal
-    return answer
+        return [refusal]
+    return [answer]
 
 
 async def _find_replays(
-    connection: Connection, tasks: Sequence[NewTask], inserted: Sequence[store.Inserted]
+    connection: Connection, tasks: Sequence[NewTask], ids: Sequence[int], inserted: dict[int, store.Inserted]
 ) -> dict[tuple[str, str], tuple[int, bytes]]:
     keys = [
         (task.created_by, task.idempotency_key)
-        for task, row in zip(tasks, inserted, strict=True)
-        if task.idempotency_key is not None and row.known_agent and not row.inserted
+        for task, task_id in zip(tasks, ids, strict=True)
+        if task.idempotency_key is not None and task_id not in inserted
     ]
     if not keys:
         return {}
@@ -91,27 +88,32 @@ async def _find_replays(
 
 
 def _answer(
-    unit: Unit, inserted: Sequence[store.Inserted], replays: dict[tuple[str, str], tuple[int, bytes]]
+    unit: Unit,
+    ids: Sequence[int],
+    inserted: dict[int, store.Inserted],
+    replays: dict[tuple[str, str], tuple[int, bytes]],
 ) -> list[Created] | Refusal:
     created = []
-    for task, taker, row in zip(unit.tasks, unit.takers, inserted, strict=True):
-        if not row.known_agent:
-            return NotFound("There is no such agent any more; list them with GET /api/agents.")
-        if row.inserted:
-            created.append(Created(row.task_id, False, _handed(task, taker, row), row.wait_seconds))
+    for task_id, task, taker in zip(ids, unit.tasks, unit.takers, strict=True):
+        row = inserted.get(task_id)
+        if row is not None:
+            handed = _handed(task_id, task, taker, row)
+            created.append(Created(task_id, handed=handed, wait_seconds=row.wait_seconds))
             continue
         kept = replays.get((task.created_by, task.idempotency_key or ""))
-        if kept is None or kept[1] != task.request_hash:
+        if kept is None:
+            return NotFound("There is no such agent any more; list them with GET /api/agents.")
+        if kept[1] != task.request_hash:
             return Conflict(KEY_CONFLICT)
         created.append(Created(kept[0], replayed=True))
     return created
 
 
-def _handed(task: NewTask, taker: store.Taker | None, row: store.Inserted) -> Claim | None:
+def _handed(task_id: int, task: NewTask, taker: store.Taker | None, row: store.Inserted) -> Claim | None:
     if taker is None or row.instance_id is None or row.deadline_at is None:
         return None
     return Claim(
-        row.task_id,
+        task_id,
         1,
         row.instance_id,
         taker.agent_id,
@@ -158,8 +160,7 @@ def _exhausted(looks: Sequence[store.Look], seen: Sequence[str], given: Assignme
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True, gc=False):
     """An accepted report: the status of its task now; where and when it may be claimed again if it is pending."""
 
     status: str
@@ -192,7 +193,11 @@ async def settle(
     ordered = list(first.values())
     async with connection.transaction():
         held = await store.lock_held(connection, ordered)
-        decided = [(report, decide.settle(held[key], report, jitter())) for key, report in first.items() if key in held]
+        decided = [
+            (report, decide.settle(held[key], report, jitter()), held[key].agent_id)
+            for key, report in first.items()
+            if key in held
+        ]
         written = await store.settle(connection, decided) if decided else {}
     missed = [report for report in reports if (report.task_id, report.attempt) not in written]
     repeats = await _judge_missed(connection, missed) if missed else {}
@@ -232,7 +237,7 @@ async def record_progress(connection: Connection, items: Sequence[Progress]) -> 
 
 def refused_result(report: Report, reason: str) -> Report:
     """The failure that stands in for a result the database will not take: that attempt alone fails, for good."""
-    return replace(
+    return msgspec.structs.replace(
         report, kind=OutcomeKind.FAILED, result=None, usage=None, error=TaskError(reason, "bad_result", False)
     )
 

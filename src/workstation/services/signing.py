@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
 from uuid import UUID
@@ -11,6 +11,7 @@ from uuid import UUID
 import jwt
 
 from workstation.domain.principal import Role
+from workstation.telemetry import clock
 
 ALGORITHM: Final = "HS256"
 ISSUER: Final = "workstation"
@@ -62,3 +63,11 @@ class SigningKey:
         if grant.agent_id is not None:
             claims["agent"] = str(grant.agent_id)
         return jwt.encode(claims, self.secret, algorithm=ALGORITHM)
+
+    def accepts(self, token: str, *, for_at_least: timedelta) -> bool:
+        """Whether this key signed a token that is good for that long from now. Revocation is not asked."""
+        try:
+            claims = jwt.decode(token, self.secret, algorithms=[ALGORITHM], issuer=ISSUER, audience=AUDIENCE)
+        except jwt.InvalidTokenError:
+            return False
+        return float(claims["exp"]) > clock.wall() + for_at_least.total_seconds()

@@ -68,6 +68,11 @@ async def reap_lapsed(connection: Connection, limit: int) -> list[tuple[UUID, in
     return [(row["id"], row["agent_id"]) for row in await connection.fetch(_SQL["reap_lapsed"], limit)]
 
 
+async def evict_stopped(connection: Connection) -> list[tuple[UUID, int]]:
+    """End the instances of stopped agents that had time to drain and did not go: (instance, agent)."""
+    return [(row["id"], row["agent_id"]) for row in await connection.fetch(_SQL["evict_stopped"])]
+
+
 async def clamp_leases(connection: Connection, lease: timedelta) -> None:
     """Cut leases that reach further ahead than a lease can."""
     await connection.execute(_SQL["clamp_leases"], lease)

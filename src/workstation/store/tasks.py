@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from workstation.domain.assign import Head
 from workstation.domain.settle import Held, Settlement
 from workstation.domain.tasks import Claim, NewTask, Progress, Report, TaskError
@@ -18,38 +20,36 @@ from workstation.store.statements import load
 _SQL = load("tasks")
 
 
-@dataclass(frozen=True, slots=True)
-class Inserted:
-    """What became of one NewTask: inserted is false when its idempotency key was there already.
+class Inserted(msgspec.Struct, frozen=True, gc=False):
+    """A task that was created: instance and deadline where it was handed over, wait_seconds until it is due."""
 
-    wait_seconds is how long until it is due; None when it is due now.
-    """
-
-    task_id: int
-    known_agent: bool
-    inserted: bool
     instance_id: UUID | None
     deadline_at: datetime | None
-    wait_seconds: float | None
+    wait_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Taker:
+class Taker(msgspec.Struct, frozen=True, gc=False):
     """The session a task is handed to as it is created."""
 
     instance_id: UUID
     agent_id: int
 
 
-async def submit(
-    connection: Connection, tasks: Sequence[NewTask], takers: Sequence[Taker | None], units: Sequence[int]
-) -> list[Inserted]:
-    """Insert tasks, each with the session that takes it at once or None; answers in the same order.
+async def take_ids(connection: Connection, n: int) -> list[int]:
+    """So many unused task ids, ascending."""
+    return [row[0] for row in await connection.fetch(_SQL["take_ids"], n)]
 
-    units numbers the request each task came with: all tasks of one request are inserted or none.
+
+async def submit(
+    connection: Connection, ids: Sequence[int], tasks: Sequence[NewTask], takers: Sequence[Taker | None]
+) -> dict[int, Inserted]:
+    """Insert tasks under these ids, each with the session that takes it at once or None.
+
+    Left out of the answer: tasks of unknown agents, and those whose idempotency key is there already.
     """
     rows = await connection.fetch(
         _SQL["submit"],
+        ids,
         [task.agent_id for task in tasks],
         [task.capability for task in tasks],
         [task.type for task in tasks],
@@ -64,12 +64,8 @@ async def submit(
         [task.request_hash for task in tasks],
         [taker.instance_id if taker else None for taker in takers],
         [taker.agent_id if taker else None for taker in takers],
-        units,
     )
-    answers: list[Inserted | None] = [None] * len(tasks)
-    for ord_, *columns in rows:
-        answers[ord_ - 1] = Inserted(*columns)
-    return [answer for answer in answers if answer is not None]
+    return {row[0]: Inserted(row[1], row[2], row[3]) for row in rows}
 
 
 async def find_by_idempotency_key(
@@ -162,7 +158,7 @@ async def lock_held(connection: Connection, reports: Sequence[Report]) -> dict[t
         [report.attempt for report in reports],
         [report.instance_id for report in reports],
     )
-    return {(row[0], row[1]): Held(row[2], row[3], row[4], row[5]) for row in rows}
+    return {(row[0], row[1]): Held(row[2], row[3], row[4], row[5], row[6]) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,23 +174,24 @@ class Settled:
 
 
 async def settle(
-    connection: Connection, settlements: Sequence[tuple[Report, Settlement]]
+    connection: Connection, settlements: Sequence[tuple[Report, Settlement, int]]
 ) -> dict[tuple[int, int], Settled]:
-    """Write decisions for tasks locked by lock_held in the same transaction."""
+    """Write decisions, each with the agent that held the task, for tasks locked by lock_held in this transaction."""
     ordered = sorted(settlements, key=lambda pair: pair[0].task_id)
     rows = await connection.fetch(
         _SQL["settle"],
-        [report.task_id for report, _ in ordered],
-        [report.attempt for report, _ in ordered],
-        [settlement.status.value for _, settlement in ordered],
-        [settlement.delay for _, settlement in ordered],
-        [settlement.retry_count for _, settlement in ordered],
-        [settlement.lost_count for _, settlement in ordered],
-        [settlement.release_count for _, settlement in ordered],
-        [settlement.dead_letter for _, settlement in ordered],
-        [_error_json(settlement.error, report.attempt) for report, settlement in ordered],
-        [report.kind.value for report, _ in ordered],
-        [_error_json(report.error, report.attempt) for report, _ in ordered],
+        [report.task_id for report, _, _ in ordered],
+        [report.attempt for report, _, _ in ordered],
+        [settlement.status.value for _, settlement, _ in ordered],
+        [settlement.delay for _, settlement, _ in ordered],
+        [settlement.retry_count for _, settlement, _ in ordered],
+        [settlement.lost_count for _, settlement, _ in ordered],
+        [settlement.release_count for _, settlement, _ in ordered],
+        [settlement.dead_letter for _, settlement, _ in ordered],
+        [_error_json(settlement.error, report.attempt) for report, settlement, _ in ordered],
+        [report.kind.value for report, _, _ in ordered],
+        [_error_json(report.error, report.attempt) for report, _, _ in ordered],
+        [agent_id for _, _, agent_id in ordered],
     )
     return {(row[0], row[1]): Settled(*row) for row in rows}
 

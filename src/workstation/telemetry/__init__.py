@@ -1,1 +1,1 @@
-"""Logs and measures behind one span()."""
+"""The clocks of this machine: their one home."""

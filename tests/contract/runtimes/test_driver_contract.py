@@ -10,7 +10,7 @@ from tests.contract.runtimes.rigs import READY, RIGS, Rig
 
 from workstation.runtimes.driver import CopyState, Driver, Handle, RuntimeFailure
 
-LONG = timedelta(seconds=10)
+LONG = timedelta(seconds=60)
 SHORT = timedelta(seconds=0.2)
 
 
@@ -30,7 +30,7 @@ async def launch(rig: Rig, driver: Driver, program: str) -> Handle:
     """Start a program and wait until it has printed that it is ready."""
     handle = await driver.start(rig.spec(program))
     rig.started.append((driver, handle))  # type: ignore[attr-defined]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await driver.logs(handle, 1) != [READY]:
             await asyncio.sleep(0.01)
     return handle
@@ -44,10 +44,10 @@ async def test_a_started_copy_is_seen_running(rig: Rig) -> None:
     assert usage is not None and usage.processes >= 1
 
 
-async def test_a_copy_that_obeys_ends_long_before_the_grace(rig: Rig) -> None:
+async def test_a_copy_that_obeys_ends_before_the_grace(rig: Rig) -> None:
     driver = rig.fresh()
     handle = await launch(rig, driver, "serves")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LONG.total_seconds()):
         seen = await driver.stop(handle, LONG)
     assert (seen.state, seen.code, seen.signal) == (CopyState.EXITED, None, 15)
     assert await driver.stats(handle) is None
@@ -79,7 +79,7 @@ async def test_two_stops_at_once_both_see_the_end(rig: Rig) -> None:
 async def test_a_crash_is_seen_with_its_code(rig: Rig) -> None:
     driver = rig.fresh()
     handle = await launch(rig, driver, "crashes")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         seen = await driver.wait(handle)
     assert (seen.state, seen.code, seen.signal) == (CopyState.EXITED, 3, None)
     assert await driver.inspect(handle) == seen
@@ -110,14 +110,14 @@ async def test_a_fresh_driver_waits_for_a_copy_it_did_not_start(rig: Rig) -> Non
     await asyncio.sleep(0.05)
     assert not waiting.done()
     await first.stop(handle, LONG)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert not (await waiting).running
 
 
 async def test_following_shows_the_output_and_ends_with_the_copy(rig: Rig) -> None:
     driver = rig.fresh()
     handle = await launch(rig, driver, "crashes")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert [line async for line in driver.follow(handle)] == [READY]
 
 

@@ -21,6 +21,6 @@ def shop() -> Iterator[str]:
 @pytest.fixture
 def secret(shop: str) -> Iterator[Secret]:
     """A private service that agents may not reach."""
-    handler = type("Handler", (SecretHandler,), {"visits": []})
-    with serving(handler) as port:
-        yield Secret(port, handler.visits)
+    visits: list[str] = []
+    with serving(type("Handler", (SecretHandler,), {"visits": visits})) as port:
+        yield Secret(port, visits)

@@ -2,24 +2,23 @@
 
 import asyncio
 import base64
+import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 import pytest_asyncio
-from tests.support.served_agent import ServedAgent, serving_agent
+from tests.support.served_agent import ServedAgent, has_browser, serving_agent
 from tests.support.websites import page_of
-from workstation_sdk.testing import run_task
 
-from workstation.agents import browser
-from workstation.agents.chromium import find_browser
+from workstation.agents import browser, browser_session
+from workstation_sdk.testing import run_task
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(
-        find_browser(None) is None, reason="no Chromium on this machine: scripts/install-browser"
-    ),
+    pytest.mark.skipif(not has_browser(), reason="no Chromium on this machine: scripts/install-browser"),
 ]
 
 PRODUCT = {"title": "h1.product-title", "price": "span.price", "description": "div.description"}
@@ -117,9 +116,7 @@ async def test_a_picture_too_large_for_png_is_a_jpeg_that_fits(chromium: ServedA
     assert len(ended.result["image_base64"]) <= 900 * 1024
 
 
-async def test_a_missing_element_is_named(
-    chromium: ServedAgent, shop: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_missing_element_is_named(chromium: ServedAgent, shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(browser, "ELEMENT_TIMEOUT_MS", 100.0)
     ended = await chromium.run("click", url=shop, selector="#nowhere")
     assert ended.error.type == "ElementNotFound"
@@ -166,33 +163,38 @@ async def test_a_task_that_times_out_leaves_no_page_behind(chromium: ServedAgent
     await until_no_page_is_open(chromium)
 
 
-async def test_a_page_that_hangs_in_a_script_ends_and_the_next_task_works(
-    chromium: ServedAgent, shop: str
-) -> None:
-    ended = await chromium.run(
-        "scrape", timeout=3.0, url=page_of(shop, "<script>for(;;);</script>"), selectors=["h1"]
-    )
+async def test_a_page_that_hangs_in_a_script_ends_and_the_next_task_works(chromium: ServedAgent, shop: str) -> None:
+    ended = await chromium.run("scrape", timeout=3.0, url=page_of(shop, "<script>for(;;);</script>"), selectors=["h1"])
     assert ended.error.type == "Timeout"
     assert (await chromium.run("navigate", url=shop)).result["status"] == 200
 
 
 async def test_a_browser_that_died_is_replaced(chromium: ServedAgent, shop: str) -> None:
-    for process in browser_processes():
-        process.kill()
+    kill_the_browser()
     ended = await chromium.run("scrape", url=f"{shop}/page1", selectors=["h1"])
     assert ended.result == {"h1": "Enamel Kettle"}
 
 
-async def test_a_browser_that_dies_during_a_task_fails_it_with_a_retry(
-    chromium: ServedAgent, shop: str
-) -> None:
+async def test_a_browser_that_dies_during_a_task_fails_it_with_a_retry(chromium: ServedAgent, shop: str) -> None:
     task = await chromium.submit("navigate", url=f"{shop}/slow?seconds=5")
     await asyncio.sleep(1)
-    for process in browser_processes():
-        process.kill()
+    kill_the_browser()
     ended = await chromium.end_of(task)
     assert ended.error.retryable is True
     assert (await chromium.run("navigate", url=shop)).result["status"] == 200
+
+
+async def test_an_old_browser_is_replaced_while_tasks_go_on(
+    chromium: ServedAgent, shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browser_session, "CONTEXTS_LIMIT", 2)
+    before = {process.pid for process in browser_processes()}
+    ended = await asyncio.gather(*[chromium.run("scrape", url=f"{shop}/page1", selectors=["h1"]) for _ in range(7)])
+    assert [one.result for one in ended] == [{"h1": "Enamel Kettle"}] * 7
+    assert not before & {process.pid for process in browser_processes()}
+    await until_no_page_is_open(chromium)
+    browsers = [process for process in browser_processes() if "--remote-debugging-pipe" in command_of(process)]
+    assert len(browsers) <= 2
 
 
 async def test_health_names_the_browser(chromium: ServedAgent) -> None:
@@ -202,13 +204,21 @@ async def test_health_names_the_browser(chromium: ServedAgent) -> None:
     assert beat.metadata["open_pages"] == 0
 
 
+async def test_chromium_is_not_root_and_health_says_whether_it_is_sandboxed(chromium: ServedAgent, shop: str) -> None:
+    await chromium.run("navigate", url=shop)
+    metadata = (await chromium.health()).metadata
+    assert isinstance(metadata, dict)
+    processes = browser_processes()
+    assert processes
+    assert {process.uids().real for process in processes} == {os.geteuid() or 65534}
+    assert any("--no-sandbox" in command_of(process) for process in processes) is not metadata["sandboxed"]
+
+
 async def test_without_a_browser_scrape_reads_statically_and_the_rest_says_why(
     shop: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("WORKSTATION_BROWSER", str(tmp_path / "no-such-browser"))
-    scraped = await run_task(
-        browser.agent, "scrape", {"url": f"{shop}/products", "selectors": {"price": ".price"}}
-    )
+    scraped = await run_task(browser.agent, "scrape", {"url": f"{shop}/products", "selectors": {"price": ".price"}})
     assert scraped.result == {"price": "$99.99", "_engine": "static"}
     clicked = await run_task(browser.agent, "click", {"url": shop, "selector": "a"})
     assert clicked.error is not None
@@ -216,9 +226,25 @@ async def test_without_a_browser_scrape_reads_statically_and_the_rest_says_why(
     assert "install-browser" in clicked.error.message
 
 
+def kill_the_browser() -> None:
+    """Kill all of Chromium at once, as a lack of memory would."""
+    for process in browser_processes():
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
 def browser_processes() -> list[psutil.Process]:
     """Every Chromium process of this test process."""
-    return [process for process in psutil.Process().children(recursive=True) if "chrom" in process.name()]
+    mine = psutil.Process().children(recursive=True)
+    return [process for process in mine if "--headless" in command_of(process)]
+
+
+def command_of(process: psutil.Process) -> str:
+    """Its command line; empty for one that has just ended."""
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return ""
 
 
 async def until_no_page_is_open(chromium: ServedAgent) -> None:
@@ -232,12 +258,4 @@ async def until_no_page_is_open(chromium: ServedAgent) -> None:
 
 def renderers() -> list[psutil.Process]:
     """Chromium's page processes."""
-    return [process for process in browser_processes() if is_renderer(process)]
-
-
-def is_renderer(process: psutil.Process) -> bool:
-    """Whether it shows a page; one that has just ended does not."""
-    try:
-        return "--type=renderer" in process.cmdline()
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
-        return False
+    return [process for process in browser_processes() if "--type=renderer" in command_of(process)]

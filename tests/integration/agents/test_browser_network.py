@@ -6,17 +6,14 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
-from tests.support.served_agent import ServedAgent, serving_agent
+from tests.support.served_agent import ServedAgent, has_browser, serving_agent
 from tests.support.websites import Secret, page_of
 
 from workstation.agents import browser
-from workstation.agents.chromium import find_browser
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(
-        find_browser(None) is None, reason="no Chromium on this machine: scripts/install-browser"
-    ),
+    pytest.mark.skipif(not has_browser(), reason="no Chromium on this machine: scripts/install-browser"),
 ]
 
 
@@ -51,20 +48,16 @@ def datagrams() -> Iterator[socket.socket]:
         "http://10.0.0.1/",
     ],
 )
-async def test_a_private_page_is_refused_however_it_is_written(
-    chromium: ServedAgent, secret: Secret, url: str
-) -> None:
-    for task, payload in (("navigate", {}), ("scrape", {"selectors": ["h1"]}), ("screenshot", {})):
-        ended = await chromium.run(task, url=url.format(port=secret.port), **payload)
+async def test_a_private_page_is_refused_however_it_is_written(chromium: ServedAgent, secret: Secret, url: str) -> None:
+    for task in ("navigate", "scrape", "screenshot"):
+        ended = await chromium.run(task, url=url.format(port=secret.port))
         assert ended.error.type == "FetchRefused"
         assert ended.error.retryable is False
         assert "WORKSTATION_FETCH_ALLOW" in ended.error.message
     assert secret.visits == []
 
 
-@pytest.mark.parametrize(
-    "url", ["file:///etc/passwd", "chrome://version", "view-source:http://x", "data:text/html,x"]
-)
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "chrome://version", "view-source:http://x", "data:text/html,x"])
 async def test_a_page_of_another_kind_is_refused(chromium: ServedAgent, url: str) -> None:
     ended = await chromium.run("navigate", url=url)
     assert ended.error.type == "FetchRefused"
@@ -119,9 +112,7 @@ async def test_what_a_page_loads_from_a_private_service_is_refused_and_named(
     assert secret.visits == []
 
 
-async def test_a_script_cannot_read_a_private_service(
-    chromium: ServedAgent, shop: str, secret: Secret
-) -> None:
+async def test_a_script_cannot_read_a_private_service(chromium: ServedAgent, shop: str, secret: Secret) -> None:
     page = page_of(
         shop,
         f"<h1></h1><script>fetch('{secret.url}/').then(a => a.text()).catch(e => 'failed: ' + e)"

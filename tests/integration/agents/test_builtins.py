@@ -6,10 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from workstation_sdk.testing import FakeServer
 
 from workstation.agents import BUILTINS, Builtin, find_builtin
 from workstation.agents.__main__ import load_agent, main
+from workstation_sdk.testing import FakeServer
 
 
 def test_the_browser_agent_is_the_first() -> None:

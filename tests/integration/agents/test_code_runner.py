@@ -11,10 +11,10 @@ import pytest
 import pytest_asyncio
 from tests.support.served_agent import ServedAgent, serving_agent
 from tests.support.websites import serving
-from workstation_sdk.testing import run_task
 
 from workstation.agents import code_runner
 from workstation.agents.sandbox import find_bwraps
+from workstation_sdk.testing import run_task
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -116,9 +116,7 @@ print(sorted(os.environ))
 """
     ended = await runner.run("run", language="python", code=code)
     lines = ended.result["stdout"].splitlines()
-    assert [
-        line for line in lines[:-1] if not line.endswith("unreadable") and not line.startswith("/proc/1/")
-    ] == []
+    assert [line for line in lines[:-1] if not line.endswith("unreadable") and not line.startswith("/proc/1/")] == []
     assert "WORKSTATION" not in ended.result["stdout"]
     assert "TOKEN" not in lines[-1]
 

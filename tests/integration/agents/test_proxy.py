@@ -50,9 +50,7 @@ async def test_a_refusal_says_why(proxy: FilteringProxy, secret: Secret) -> None
     assert secret.visits == []
 
 
-async def test_a_tunnel_reaches_permitted_sites_only(
-    proxy: FilteringProxy, shop: str, secret: Secret
-) -> None:
+async def test_a_tunnel_reaches_permitted_sites_only(proxy: FilteringProxy, shop: str, secret: Secret) -> None:
     target = shop.removeprefix("http://")
     opened = await exchange(
         proxy,
@@ -66,9 +64,7 @@ async def test_a_tunnel_reaches_permitted_sites_only(
     assert secret.visits == []
 
 
-async def test_a_host_header_does_not_change_the_destination(
-    proxy: FilteringProxy, shop: str, secret: Secret
-) -> None:
+async def test_a_host_header_does_not_change_the_destination(proxy: FilteringProxy, shop: str, secret: Secret) -> None:
     host = secret.url.removeprefix("http://")
     await exchange(proxy, f"GET {shop}/page1/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
     assert secret.visits == []

@@ -3,19 +3,17 @@
 import msgspec
 import pytest
 from tests.support.websites import Secret
-from workstation_sdk.testing import run_task
 
 from workstation.agents.extract import Document
 from workstation.agents.scraper import agent, read_page
 from workstation_sdk import TaskFailed
+from workstation_sdk.testing import run_task
 
 PRODUCT = {"title": "h1.product-title", "price": "span.price", "description": "div.description"}
 
 
 async def test_an_object_of_selectors_gives_an_object_of_texts(shop: str) -> None:
-    outcome = await run_task(
-        agent, "scrape", {"url": f"{shop}/products", "selectors": PRODUCT, "timeout": 30000}
-    )
+    outcome = await run_task(agent, "scrape", {"url": f"{shop}/products", "selectors": PRODUCT, "timeout": 30000})
     assert outcome.result == {
         "title": "Walnut Desk Lamp",
         "price": "$99.99",
@@ -66,12 +64,8 @@ async def test_links_are_absolute_and_distinct(shop: str) -> None:
 
 
 async def test_links_of_the_same_host_alone_on_request(shop: str) -> None:
-    html = (
-        '<a href="/a">A</a><a href="https://example.org/">B</a><a href="mailto:x@y">C</a><a href="/a#x">D</a>'
-    )
-    outcome = await run_task(
-        agent, "links", {"url": f"{shop}/page?html={html.replace('#', '%23')}", "same_host": True}
-    )
+    html = '<a href="/a">A</a><a href="https://example.org/">B</a><a href="mailto:x@y">C</a><a href="/a#x">D</a>'
+    outcome = await run_task(agent, "links", {"url": f"{shop}/page?html={html.replace('#', '%23')}", "same_host": True})
     assert outcome.result["links"] == [{"text": "A", "href": f"{shop}/a"}]
 
 
@@ -84,9 +78,7 @@ async def test_a_selector_that_is_not_css_is_refused_for_good(shop: str, selecto
 
 
 @pytest.mark.parametrize(("status", "retryable"), [(404, False), (500, True), (503, True)])
-async def test_an_error_page_without_what_was_asked_for_fails(
-    shop: str, status: int, retryable: bool
-) -> None:
+async def test_an_error_page_without_what_was_asked_for_fails(shop: str, status: int, retryable: bool) -> None:
     outcome = await run_task(agent, "scrape", {"url": f"{shop}/status/{status}", "selectors": PRODUCT})
     assert outcome.error is not None
     assert outcome.error.type == "HttpError"

@@ -17,7 +17,9 @@ import pytest
 
 from workstation.runtimes import log_files
 from workstation.runtimes.driver import CopyState, Handle, LaunchSpec, Limits, RuntimeFailure
+from workstation.runtimes.identity import launch_of
 from workstation.runtimes.process import ProcessDriver
+from workstation.runtimes.process_tree import members_of
 
 NOW = timedelta(0)
 SECRETS = {"JWT_SECRET": "s3cret", "DATABASE_URL": "postgresql://s3cret", "WORKSTATION_TOKEN": "s3cret"}
@@ -36,7 +38,7 @@ def spec(folder: Path, source: str, **changes: Any) -> LaunchSpec:
 
 
 async def printed(driver: ProcessDriver, handle: Handle, lines: int = 1) -> list[str]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(found := await driver.logs(handle, lines)) < lines:
             await asyncio.sleep(0.01)
     return found
@@ -68,9 +70,7 @@ print(child.pid, daemon.pid, flush=True)
 
 
 @pytest.mark.parametrize("grace", [timedelta(seconds=5), NOW])
-async def test_a_stop_ends_everything_the_copy_started(
-    driver: ProcessDriver, tmp_path: Path, grace: timedelta
-) -> None:
+async def test_a_stop_ends_everything_the_copy_started(driver: ProcessDriver, tmp_path: Path, grace: timedelta) -> None:
     handle = await driver.start(spec(tmp_path, FAMILY.format(then="time.sleep(60)")))
     [pids] = await printed(driver, handle)
     assert (await driver.stats(handle)).processes == 3  # type: ignore[union-attr]
@@ -78,13 +78,13 @@ async def test_a_stop_ends_everything_the_copy_started(
     assert not any(_lives(int(pid)) for pid in pids.split())
 
 
-async def test_what_a_crashed_copy_left_behind_is_swept_by_a_stop(
-    driver: ProcessDriver, tmp_path: Path
-) -> None:
+async def test_what_a_crashed_copy_left_behind_is_swept_by_a_stop(driver: ProcessDriver, tmp_path: Path) -> None:
     handle = await driver.start(spec(tmp_path, FAMILY.format(then="os._exit(1)")))
     [pids] = await printed(driver, handle)
     assert (await driver.wait(handle)).code == 1
-    assert all(_lives(int(pid)) for pid in pids.split())
+    async with asyncio.timeout(30):
+        while {launch_of(int(pid)) for pid in pids.split()} != {handle["launch"]}:
+            await asyncio.sleep(0.01)
     await driver.stop(handle, NOW)
     assert not any(_lives(int(pid)) for pid in pids.split())
 
@@ -93,14 +93,22 @@ def _lives(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
-async def test_an_ended_copy_leaves_no_zombie_even_if_nobody_asks(
-    driver: ProcessDriver, tmp_path: Path
-) -> None:
+async def test_an_ended_copy_leaves_no_zombie_even_if_nobody_asks(driver: ProcessDriver, tmp_path: Path) -> None:
     handle = await driver.start(spec(tmp_path, ""))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while psutil.pid_exists(handle["pid"]):
             await asyncio.sleep(0.01)
     assert (await driver.inspect(handle)).code == 0
+
+
+async def test_a_start_that_nobody_waits_for_leaves_no_process(driver: ProcessDriver, tmp_path: Path) -> None:
+    wanted = spec(tmp_path, "import time; time.sleep(60)")
+    start = asyncio.create_task(driver.start(wanted))
+    await asyncio.sleep(0)
+    start.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await start
+    assert not members_of(str(wanted.launch_id), leader=None)
 
 
 async def test_a_frozen_copy_can_be_stopped(driver: ProcessDriver, tmp_path: Path) -> None:
@@ -113,7 +121,9 @@ async def test_a_frozen_copy_can_be_stopped(driver: ProcessDriver, tmp_path: Pat
 async def test_a_pid_that_is_somebody_else_now_is_gone_and_is_not_touched(
     driver: ProcessDriver, tmp_path: Path, wrong: dict[str, str]
 ) -> None:
-    handle = await driver.start(spec(tmp_path, "import time; time.sleep(60)"))
+    source = "import time; print('up', flush=True); time.sleep(60)"
+    handle = await driver.start(spec(tmp_path, source))
+    await printed(driver, handle)  # A program that is still being loaded shows no environment yet.
     stale = {**handle, **wrong}
     later = ProcessDriver({})
     try:
@@ -141,9 +151,7 @@ asyncio.run(main())
 """
 
 
-async def test_a_copy_survives_the_kill_of_its_server_and_is_adopted(
-    driver: ProcessDriver, tmp_path: Path
-) -> None:
+async def test_a_copy_survives_the_kill_of_its_server_and_is_adopted(driver: ProcessDriver, tmp_path: Path) -> None:
     server = await asyncio.create_subprocess_exec(
         sys.executable, "-c", STARTER, str(tmp_path / "a.log"), stdout=subprocess.PIPE
     )
@@ -156,7 +164,7 @@ async def test_a_copy_survives_the_kill_of_its_server_and_is_adopted(
     assert await printed(driver, handle) == ["up"]
     waiting = asyncio.create_task(driver.wait(handle))
     await driver.stop(handle, timedelta(seconds=5))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         seen = await waiting
     assert not seen.running and seen.code is None and seen.signal is None
 
@@ -171,7 +179,7 @@ async def test_the_log_is_bounded_while_the_copy_writes(driver: ProcessDriver, t
                 await driver.inspect(handle)
                 await asyncio.sleep(0.01)
         before = await driver.logs(handle, 1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while await driver.logs(handle, 1) == before:
                 await asyncio.sleep(0.01)
         assert log.stat().st_size < 10_000 and b"\0" not in log.read_bytes()

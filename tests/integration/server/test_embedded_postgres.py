@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncpg
 import psutil
 import pytest
-from tests.support.postgres import OPTIONS, private_root, server_folder
+from tests.support.postgres import OPTIONS, server_folder
 
 from workstation.runtimes.exits import is_alive
 from workstation.server.postgres import EmbeddedPostgres, PostgresEvent, PostgresFailure
@@ -78,7 +78,7 @@ async def test_the_second_start_is_quick(server: EmbeddedPostgres, folder: Path)
     await server.start()
     took = time.perf_counter() - before
     print(f"second start: {took * 1000:.0f} ms")
-    assert await server.is_ready() and took < 1
+    assert await server.is_ready() and took < 5  # Alone on a machine 0.1 s; others may use it too.
 
 
 async def test_it_is_set_up_as_promised(server: EmbeddedPostgres) -> None:
@@ -152,9 +152,7 @@ asyncio.run(main())
 
 
 def starter(folder: Path, lives: float) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", STARTER, folder, str(lives)], stdout=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen([sys.executable, "-c", STARTER, folder, str(lives)], stdout=subprocess.PIPE, text=True)
 
 
 async def test_a_server_whose_starter_was_killed_is_adopted(server: EmbeddedPostgres, folder: Path) -> None:
@@ -170,15 +168,11 @@ async def test_a_server_whose_starter_was_killed_is_adopted(server: EmbeddedPost
     assert not is_alive(pid)
 
 
-async def test_of_two_starters_at_once_one_starts_and_one_adopts(
-    server: EmbeddedPostgres, folder: Path
-) -> None:
+async def test_of_two_starters_at_once_one_starts_and_one_adopts(server: EmbeddedPostgres, folder: Path) -> None:
     await server.stop()
     with starter(folder, 0) as one, starter(folder, 0) as other:
         assert one.stdout is not None and other.stdout is not None
-        told = sorted(
-            (one.stdout.readline().split(), other.stdout.readline().split()), key=lambda line: line[1]
-        )
+        told = sorted((one.stdout.readline().split(), other.stdout.readline().split()), key=lambda line: line[1])
     assert told[0][0] == told[1][0]
     assert [line[1] for line in told] == ["False", "True"]
 
@@ -186,7 +180,7 @@ async def test_of_two_starters_at_once_one_starts_and_one_adopts(
 async def test_what_was_committed_survives_the_kill_of_the_server(server: EmbeddedPostgres) -> None:
     await value(server.dsn, "create table if not exists kept as select 42 as answer")
     os.kill(pid_of(server), signal.SIGKILL)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while is_alive(pid_of(server)):
             await asyncio.sleep(0.005)
     await server.start()
@@ -209,9 +203,7 @@ async def test_a_session_that_outlived_its_killed_server_is_ended_first(server: 
     connection.terminate()
 
 
-async def test_a_stale_pid_file_that_names_a_stranger_is_not_believed(
-    server: EmbeddedPostgres, folder: Path
-) -> None:
+async def test_a_stale_pid_file_that_names_a_stranger_is_not_believed(server: EmbeddedPostgres, folder: Path) -> None:
     await server.stop()
     data = folder / "postgres" / "18"
     owner = data.stat().st_uid
@@ -238,20 +230,18 @@ async def test_a_watched_server_comes_back_and_says_so(server: EmbeddedPostgres)
     first = pid_of(server)
     for _ in range(2):
         os.kill(pid_of(server), signal.SIGQUIT)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert (await events.get()).kind == "died"
             assert (await events.get()).kind == "restarted"
         assert await server.is_ready()
     assert server.pid != first
     await server.stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await watching
     assert events.empty()
 
 
-async def test_a_watched_server_that_cannot_start_is_tried_again(
-    server: EmbeddedPostgres, folder: Path
-) -> None:
+async def test_a_watched_server_that_cannot_start_is_tried_again(server: EmbeddedPostgres, folder: Path) -> None:
     events: asyncio.Queue[PostgresEvent] = asyncio.Queue()
     broken = folder / "postgres" / "18" / "postgresql.local.conf"
     broken.write_text("shared_buffers = nonsense\n")
@@ -278,11 +268,23 @@ async def test_data_of_another_version_are_refused_and_kept(tmp_path: Path) -> N
     old = tmp_path / "postgres" / "17"
     old.mkdir(parents=True)
     (old / "PG_VERSION").write_text("17\n")
-    with pytest.raises(
-        PostgresFailure, match=r"are of PostgreSQL 17, and the installed programs are 18: install"
-    ):
+    with pytest.raises(PostgresFailure, match=r"are of PostgreSQL 17, and the installed programs are 18: install"):
         await made_in(tmp_path).start()
     assert sorted(path.name for path in (tmp_path / "postgres").iterdir()) == ["17", "socket"]
+
+
+async def test_a_kill_while_the_cluster_is_made_costs_nothing(other_folder: Path) -> None:
+    with starter(other_folder, 60) as process:
+        async with asyncio.timeout(30):
+            while not list(other_folder.glob("postgres/.new-*/global")):
+                await asyncio.sleep(0.001)
+        process.kill()
+    assert not (other_folder / "postgres" / "18").exists()
+    server = made_in(other_folder)
+    await server.start()
+    assert await server.is_ready() and not server.adopted
+    await server.stop()
+    assert sorted(path.name for path in (other_folder / "postgres").iterdir()) == ["18", "socket"]
 
 
 async def test_a_half_made_cluster_is_made_again_and_a_long_path_gets_an_alias(other_folder: Path) -> None:
@@ -290,7 +292,7 @@ async def test_a_half_made_cluster_is_made_again_and_a_long_path_gets_an_alias(o
     half = deep / "postgres" / ".new-killed"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18\n")
-    options = replace(OPTIONS, runtime_folder=private_root())
+    options = replace(OPTIONS, runtime_folder=other_folder)
     server = EmbeddedPostgres(deep / "postgres", deep / "log", options)
     await server.start()
     assert not half.exists() and await server.is_ready()
@@ -301,8 +303,8 @@ async def test_a_half_made_cluster_is_made_again_and_a_long_path_gets_an_alias(o
     assert not await server.is_ready()
 
 
-async def test_a_full_disk_is_one_clear_sentence(tmp_path: Path) -> None:
-    full = tmp_path / "full"
+async def test_a_full_disk_is_one_clear_sentence(other_folder: Path) -> None:
+    full = other_folder / "full"
     full.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", full], capture_output=True)
     if mounted.returncode != 0:

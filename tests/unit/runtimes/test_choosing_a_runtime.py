@@ -38,9 +38,7 @@ def test_the_runtime_follows_from_run_and_container_name(
     assert runtime_of(run, container) == runtime
 
 
-@pytest.mark.parametrize(
-    "run", [{"builtin": "a", "command": ["b"]}, {"cwd": "/"}, {"image": "a", "builtin": "b"}]
-)
+@pytest.mark.parametrize("run", [{"builtin": "a", "command": ["b"]}, {"cwd": "/"}, {"image": "a", "builtin": "b"}])
 def test_a_spec_that_names_no_way_or_several_is_refused(run: dict[str, Any]) -> None:
     with pytest.raises(RuntimeFailure, match="exactly one") as refusal:
         runtime_of(run, None)
@@ -50,9 +48,7 @@ def test_a_spec_that_names_no_way_or_several_is_refused(run: dict[str, Any]) -> 
 def test_containers_are_refused_with_what_is_missing() -> None:
     drivers = make_drivers(DriverSettings({}))
     for run, container in (({"image": "a"}, None), (None, "old-container")):
-        with pytest.raises(
-            RuntimeFailure, match="container runtime driver is not part of this version"
-        ) as refusal:
+        with pytest.raises(RuntimeFailure, match="container runtime driver is not part of this version") as refusal:
             driver_for(drivers, run, container)
         assert not refusal.value.retryable
 
@@ -123,9 +119,7 @@ def test_limits_are_read_from_the_spec(run: dict[str, Any], limits: Limits) -> N
     assert limits_of(run) == limits
 
 
-@pytest.mark.parametrize(
-    "run", [{"memory": "lots"}, {"memory": 0}, {"cpus": 0}, {"cpus": True}, {"cpus": "1"}]
-)
+@pytest.mark.parametrize("run", [{"memory": "lots"}, {"memory": 0}, {"cpus": 0}, {"cpus": True}, {"cpus": "1"}])
 def test_malformed_limits_are_refused(run: dict[str, Any]) -> None:
     with pytest.raises(RuntimeFailure):
         limits_of(run)

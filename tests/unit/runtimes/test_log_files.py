@@ -43,7 +43,7 @@ async def test_following_goes_on_after_the_log_was_emptied(tmp_path: Path) -> No
             seen.put_nowait(line)
 
     reading = asyncio.create_task(read())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await seen.get() == "second"
         bound_log(log, 1)
         await asyncio.sleep(0.01)

@@ -13,9 +13,7 @@ async def served(
     agent: Agent, server: FakeServer, patience: Patience | None = None
 ) -> AsyncIterator[asyncio.Task[None]]:
     """Serve the agent, and stop it hard at the end."""
-    serving = asyncio.create_task(
-        agent.serve(url=server.url, token=server.token, agent_id="1", patience=patience)
-    )
+    serving = asyncio.create_task(agent.serve(url=server.url, token=server.token, agent_id="1", patience=patience))
     try:
         yield serving
     finally:

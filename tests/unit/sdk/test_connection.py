@@ -5,6 +5,7 @@ import contextvars
 import threading
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
@@ -83,38 +84,65 @@ async def test_an_agent_finds_its_number_by_its_name(agent: Agent) -> None:
         await serving
 
 
+async def test_an_agent_finds_and_serves_through_a_unix_socket(agent: Agent, tmp_path: Path) -> None:
+    async with FakeServer(socket_path=str(tmp_path / "s")) as server:
+        serving = asyncio.create_task(agent.serve(url=server.url, token=server.token))
+        connection = await server.connection()
+        assert isinstance(await server.outcome(await server.submit(connection, "echo")), DoneItem)
+        agent.drain()
+        await serving
+
+
 async def test_an_agent_that_is_not_registered_says_so(agent: Agent) -> None:
     async with FakeServer(agents={}) as server:
         with pytest.raises(NotFound, match="no agent is named 'test-agent'"):
             await agent.serve(url=server.url, token=server.token)
 
 
-async def test_tasks_of_one_frame_are_reported_in_one_frame(agent: Agent, server: FakeServer) -> None:
+async def test_tasks_of_one_frame_are_reported_in_one_frame(
+    agent: Agent, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workstation_sdk.lanes.SLICE", 60.0)
     async with served(agent, server):
         connection = await server.connection()
         await connection.send(Tasks([server.claim(str(n), "echo", {"value": n}) for n in range(100)]))
         (done,) = await connection.expect(Done)
-    assert [(item.task, bytes(item.result)) for item in done.items] == [
-        (str(n), b"%d" % n) for n in range(100)
-    ]
+    assert [(item.task, bytes(item.result)) for item in done.items] == [(str(n), b"%d" % n) for n in range(100)]
 
 
 async def test_handlers_that_wait_do_not_hold_up_the_others(
     agent: Agent, server: FakeServer, gate: asyncio.Event
 ) -> None:
+    begun: list[int] = []
+
+    @agent.task
+    async def some(ctx: Context, number: int) -> None:
+        begun.append(number)
+        if number % 2:
+            await gate.wait()
+
     async with served(agent, server):
         connection = await server.connection()
-        claims = [server.claim(str(n), "wait" if n % 2 else "echo", {"value": n}) for n in range(20)]
-        await connection.send(Tasks(claims))
+        await connection.send(Tasks([server.claim(str(n), "some", {"number": n}) for n in range(20)]))
         await until(lambda: len(server.outcomes) == 10)
         assert all(int(task) % 2 == 0 for task in server.outcomes)
         gate.set()
         await until(lambda: len(server.outcomes) == 20)
+    assert sorted(begun) == list(range(20))
 
 
-async def test_context_variables_do_not_leak_between_tasks_of_one_frame(
-    agent: Agent, server: FakeServer
+async def test_handlers_that_never_wait_let_the_loop_have_its_turn(
+    agent: Agent, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("workstation_sdk.lanes.SLICE", 0.0)
+    async with served(agent, server):
+        connection = await server.connection()
+        await connection.send(Tasks([server.claim(str(n), "echo", {"value": n}) for n in range(10)]))
+        await until(lambda: len(server.outcomes) == 10)
+        assert len(connection.received_of(Done)) > 1
+
+
+async def test_context_variables_do_not_leak_between_tasks_of_one_frame(agent: Agent, server: FakeServer) -> None:
     variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
 
     @agent.task
@@ -161,9 +189,7 @@ async def test_a_task_cancelled_before_it_begins_never_begins(agent: Agent, serv
     assert "9" not in begun
 
 
-async def test_a_repeated_claim_is_worked_on_once(
-    agent: Agent, server: FakeServer, gate: asyncio.Event
-) -> None:
+async def test_a_repeated_claim_is_worked_on_once(agent: Agent, server: FakeServer, gate: asyncio.Event) -> None:
     begun: list[int] = []
 
     @agent.task
@@ -194,9 +220,7 @@ async def test_the_next_attempt_of_a_task_is_another_claim(agent: Agent, server:
     assert [item.attempt for frame in connection.received_of(Done) for item in frame.items] == [1, 2]
 
 
-async def test_work_goes_on_through_a_lost_connection(
-    agent: Agent, server: FakeServer, gate: asyncio.Event
-) -> None:
+async def test_work_goes_on_through_a_lost_connection(agent: Agent, server: FakeServer, gate: asyncio.Event) -> None:
     async with served(agent, server):
         first = await server.connection()
         task = await server.submit(first, "wait")
@@ -375,9 +399,7 @@ async def test_a_blocking_handler_leaves_the_loop_free(agent: Agent) -> None:
         await server.outcome(task)
 
 
-async def test_progress_is_coalesced_to_the_latest(
-    agent: Agent, server: FakeServer, gate: asyncio.Event
-) -> None:
+async def test_progress_is_coalesced_to_the_latest(agent: Agent, server: FakeServer, gate: asyncio.Event) -> None:
     @agent.task
     async def chatty(ctx: Context) -> None:
         for percent in range(100):
@@ -434,17 +456,13 @@ async def test_one_bad_result_does_not_harm_its_neighbours(agent: Agent, server:
     async with served(agent, server):
         connection = await server.connection()
         sizes = [1, 0, 2_000_000, 2]
-        await connection.send(
-            Tasks([server.claim(str(n), "result", {"size": s}) for n, s in enumerate(sizes)])
-        )
+        await connection.send(Tasks([server.claim(str(n), "result", {"size": s}) for n, s in enumerate(sizes)]))
         await until(lambda: len(server.outcomes) == 4)
     kinds = [type(server.outcomes[str(n)]) for n in range(4)]
     assert kinds == [DoneItem, FailItem, FailItem, DoneItem]
 
 
-async def test_many_large_results_travel_in_messages_under_the_limit(
-    agent: Agent, server: FakeServer
-) -> None:
+async def test_many_large_results_travel_in_messages_under_the_limit(agent: Agent, server: FakeServer) -> None:
     @agent.task
     async def result(ctx: Context) -> str:
         return "x" * 1_000_000
@@ -456,9 +474,7 @@ async def test_many_large_results_travel_in_messages_under_the_limit(
     assert len(connection.received_of(Done)) >= 3
 
 
-async def test_frames_of_unknown_kind_and_unknown_fields_are_ignored(
-    agent: Agent, server: FakeServer
-) -> None:
+async def test_frames_of_unknown_kind_and_unknown_fields_are_ignored(agent: Agent, server: FakeServer) -> None:
     async with served(agent, server):
         connection = await server.connection()
         await connection.send_text('{"kind":"event","items":[]}')

@@ -58,9 +58,7 @@ async def test_what_is_not_finished_in_time_is_given_back(agent: Agent, server: 
     assert isinstance(connection.received[-1], Bye)
 
 
-async def test_a_handler_that_will_not_stop_is_given_back_all_the_same(
-    agent: Agent, server: FakeServer
-) -> None:
+async def test_a_handler_that_will_not_stop_is_given_back_all_the_same(agent: Agent, server: FakeServer) -> None:
     release = asyncio.Event()
 
     @agent.task
@@ -138,9 +136,7 @@ async def test_a_drain_to_restart_comes_back_as_another_instance(
         assert isinstance(await server.outcome(task), DoneItem)
 
 
-async def test_being_asked_to_stop_overrules_a_restart(
-    agent: Agent, server: FakeServer, gate: asyncio.Event
-) -> None:
+async def test_being_asked_to_stop_overrules_a_restart(agent: Agent, server: FakeServer, gate: asyncio.Event) -> None:
     async with served(agent, server) as serving:
         connection = await server.connection()
         await connection.expect_held(await server.submit(connection, "wait"))
@@ -151,9 +147,7 @@ async def test_being_asked_to_stop_overrules_a_restart(
         await asyncio.wait_for(serving, 5)
 
 
-async def test_bye_waits_for_the_last_settlement(
-    agent: Agent, server: FakeServer, gate: asyncio.Event
-) -> None:
+async def test_bye_waits_for_the_last_settlement(agent: Agent, server: FakeServer, gate: asyncio.Event) -> None:
     server.settling = False
     gate.set()
     async with served(agent, server) as serving:

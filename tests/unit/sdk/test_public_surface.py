@@ -1,5 +1,8 @@
 """What the package promises to its users by name."""
 
+import subprocess
+import sys
+
 import workstation_sdk
 import workstation_sdk.testing
 
@@ -17,7 +20,9 @@ def test_every_public_name_is_listed_and_there() -> None:
         "Context",
         "ErrorDetail",
         "Explanation",
+        "Gate",
         "Health",
+        "Launch",
         "Misconfigured",
         "NewToken",
         "NotAllowed",
@@ -36,6 +41,7 @@ def test_every_public_name_is_listed_and_there() -> None:
         "TaskPage",
         "TaskProgress",
         "TaskRequest",
+        "TokenPage",
         "TokenRecord",
         "Unauthenticated",
         "Unavailable",
@@ -65,3 +71,8 @@ def test_both_clients_have_the_same_verbs() -> None:
         return {name for name in dir(kind) if not name.startswith("_")}
 
     assert verbs(workstation_sdk.Client) == verbs(workstation_sdk.AsyncClient)
+
+
+def test_an_agent_starts_without_importing_the_http_library() -> None:
+    program = "import sys; from workstation_sdk import Agent; sys.exit('httpx' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

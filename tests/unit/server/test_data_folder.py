@@ -46,7 +46,7 @@ def test_many_first_readers_get_one_secret_and_leave_no_scraps(tmp_path: Path) -
     with ThreadPoolExecutor(16) as pool:
         secrets = set(pool.map(lambda _: DataFolder(tmp_path).secret(), range(64)))
     assert len(secrets) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["secret"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "secret"]
 
 
 def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_credentials_are_private_and_replaced_whole(tmp_path: Path) -> None:
     assert folder.read_credentials() == Credentials("http://127.0.0.1:3000", "two")
     assert mode(folder.credentials_file) == 0o600
     assert json.loads(folder.credentials_file.read_text()) == {"url": "http://127.0.0.1:3000", "token": "two"}
-    assert [path.name for path in tmp_path.iterdir()] == ["credentials.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["credentials.json", "logs"]
 
 
 def test_credentials_that_make_no_sense_are_none(tmp_path: Path) -> None:
@@ -107,6 +107,16 @@ def test_a_taken_folder_says_who_has_it_and_where(tmp_path: Path) -> None:
     assert folder.holder() is None
 
 
+def test_looking_who_holds_a_folder_keeps_nobody_from_taking_it(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    assert folder.holder() is None
+    with ThreadPoolExecutor(1) as pool:
+        looks = pool.submit(lambda: [folder.holder() for _ in range(2000)])
+        for _ in range(200):
+            folder.lock().release()
+        looks.result()
+
+
 HOLDER = """
 import pathlib, subprocess, sys, time
 from workstation.server.data_folder import DataFolder
@@ -119,9 +129,7 @@ time.sleep(60)
 
 def test_a_killed_holder_holds_nothing_even_if_its_children_live(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path)
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         child = int(process.stdout.readline())
         try:

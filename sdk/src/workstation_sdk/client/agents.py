@@ -5,10 +5,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from workstation_sdk.client.asking import ask
+from workstation_sdk.client.asking import ask, raise_for
 from workstation_sdk.client.envelope import Data, Nothing
 from workstation_sdk.client.records import AgentDetail, AgentReasons, AgentRecord, AgentStatistics, Overview
-from workstation_sdk.client.steps import Request, Talk
+from workstation_sdk.client.steps import Lines, Request, Stream, Talk
 from workstation_sdk.errors import NotFound
 from workstation_sdk.health import Health
 
@@ -66,11 +66,22 @@ def register_agent(
     capabilities: Sequence[str] = (),
     metadata: Mapping[str, object] | None = None,
     run: Mapping[str, object] | None = None,
+    container_name: str | None = None,
     region: str | None = None,
+    max_concurrency: int | None = None,
 ) -> Talk[AgentRecord]:
-    """Register an agent; without `run` it is one started elsewhere. Raises `Conflict` for a taken name."""
+    """Register an agent; without `run` and `container_name` it is one started elsewhere.
+
+    Raises `Conflict` for a name that is taken.
+    """
     body: dict[str, object] = {"name": name, "type": type, "capabilities": list(capabilities)}
-    body |= _given(metadata=metadata, run=run, region=region)
+    body |= _given(
+        metadata=metadata,
+        run=run,
+        container_name=container_name,
+        region=region,
+        max_concurrency=max_concurrency,
+    )
     request = Request("POST", "/api/agents", body=msgspec.json.encode(body), repeatable=False)
     return (yield from ask(request, Data[_Agent])).data.agent
 
@@ -89,21 +100,21 @@ def remove_agent(agent: str | int) -> Talk[None]:
 
 
 def start_agent(agent: str | int, *, wait: bool = True) -> Talk[str]:
-    """Start an agent; returns the server's message once it runs, or at once with `wait=False`.
+    """Start an agent; returns the server's message once it runs, or at once without `wait`.
 
     Raises `RuntimeFailed` with the runtime's reason where it does not come up.
     """
-    return (yield from _lifecycle(agent, "start", {}, wait=wait))
+    return (yield from _lifecycle(agent, "start", wait=wait))
 
 
 def stop_agent(agent: str | int, *, force: bool = False, wait: bool = True) -> Talk[str]:
     """Stop an agent, drained first unless `force`; returns the server's message once it is gone."""
-    return (yield from _lifecycle(agent, "stop", {"force": True} if force else {}, wait=wait))
+    return (yield from _lifecycle(agent, "stop", wait=wait, body={"force": True} if force else None))
 
 
 def restart_agent(agent: str | int, *, wait: bool = True) -> Talk[str]:
     """Restart an agent; returns the server's message once it runs again."""
-    return (yield from _lifecycle(agent, "restart", {}, wait=wait))
+    return (yield from _lifecycle(agent, "restart", wait=wait))
 
 
 def report_health(agent: str | int, health: Health) -> Talk[None]:
@@ -119,11 +130,18 @@ def agent_statistics(agent: str | int) -> Talk[AgentStatistics]:
     return (yield from ask(Request("GET", f"{path}/statistics"), Data[AgentStatistics])).data
 
 
-def agent_logs(agent: str | int, *, limit: int | None = None) -> Talk[list[str]]:
+def agent_logs(agent: str | int, *, lines: int = 100) -> Talk[list[str]]:
     """Return the last lines an agent wrote, oldest first."""
     path = yield from _path(agent)
-    query = {} if limit is None else {"limit": str(limit)}
-    return (yield from ask(Request("GET", f"{path}/logs", query), Data[_Lines])).data.lines
+    return (yield from ask(Request("GET", f"{path}/logs", {"lines": str(lines)}), Data[_Lines])).data.lines
+
+
+def follow_agent_logs(agent: str | int, *, lines: int = 100) -> Stream[str]:
+    """Yield the last lines an agent wrote, then each new one, until the server ends it."""
+    path = yield from _path(agent)
+    answer = yield Lines(Request("GET", f"{path}/logs", {"lines": str(lines), "follow": "true"}))
+    assert answer is not None
+    raise_for(answer)
 
 
 def explain_agent(agent: str | int) -> Talk[AgentReasons]:
@@ -142,13 +160,13 @@ def _path(agent: str | int) -> Talk[str]:
     return f"/api/agents/{quote(number, safe='')}"
 
 
-def _lifecycle(agent: str | int, verb: str, body: Mapping[str, object], *, wait: bool) -> Talk[str]:
+def _lifecycle(agent: str | int, verb: str, *, wait: bool, body: Mapping[str, object] | None = None) -> Talk[str]:
     path = yield from _path(agent)
     request = Request(
         "POST",
         f"{path}/{verb}",
         {} if wait else {"wait": "0"},
-        msgspec.json.encode(body),
+        None if body is None else msgspec.json.encode(body),
         timeout=LIFECYCLE_SECONDS,
         repeatable=verb != "restart",
     )

@@ -23,7 +23,6 @@ from workstation_sdk.errors import (
 
 Value = TypeVar("Value")
 
-TRIES = 6
 LONGEST_PAUSE = 30.0
 
 _KINDS: dict[int, type[WorkstationError]] = {
@@ -49,19 +48,26 @@ class _Failure(msgspec.Struct):
 def ask(request: Request, answer_type: type[Value]) -> Talk[Value]:
     """Return the answer as the given type; raises a `WorkstationError` of the kind the answer asks for.
 
-    429 is repeated always, 503 and silence where the request is repeatable, six tries in all.
+    429 is repeated always, 503 and silence where the request is repeatable, up to the request's `tries`.
     """
-    for step in range(TRIES):
+    for step in range(request.tries):
         answer = yield request
         assert answer is not None
         error = _error_of(answer)
         if error is None:
             value: Value = _read(answer, answer_type)
             return value
-        if step == TRIES - 1 or not _worth_repeating(request, error):
+        if step == request.tries - 1 or not _worth_repeating(request, error):
             raise error
         yield Pause(_pause(error, step))
     raise AssertionError("the last try returns or raises")
+
+
+def raise_for(answer: Answer) -> None:
+    """Raise the `WorkstationError` an answer asks for, if any."""
+    error = _error_of(answer)
+    if error is not None:
+        raise error
 
 
 def _worth_repeating(request: Request, error: WorkstationError) -> bool:

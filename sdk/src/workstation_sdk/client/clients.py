@@ -1,10 +1,13 @@
-"""`Client` and `AsyncClient`: the same verbs, blocking or awaited."""
+"""`Client` and `AsyncClient`: the same verbs, blocking or awaited.
+
+The senders are imported when the first client is made: httpx takes as long to import as all the rest, and a
+started agent never needs it.
+"""
 
 from types import TracebackType
 from typing import Self
 
-from workstation_sdk.client import agents, tasks, tokens
-from workstation_sdk.client.senders import AsyncSender, Sender
+from workstation_sdk.client import agents, calls, tasks, tokens
 from workstation_sdk.client.verbs import Awaiting, Blocking, StreamVerb, Verb
 from workstation_sdk.environment import find_server
 
@@ -22,6 +25,7 @@ class _TaskVerbs:
     explain = Verb(tasks.explain_task)
     attempts = Verb(tasks.task_attempts)
     overview = Verb(agents.system_overview)
+    call = Verb(calls.call)
 
 
 class _AgentVerbs:
@@ -35,7 +39,9 @@ class _AgentVerbs:
     restart = Verb(agents.restart_agent)
     health = Verb(agents.report_health)
     statistics = Verb(agents.agent_statistics)
+    number = Verb(agents.number_of)
     logs = Verb(agents.agent_logs)
+    follow_logs = StreamVerb(agents.follow_agent_logs)
     why = Verb(agents.explain_agent)
 
 
@@ -69,6 +75,8 @@ class Client(_TaskVerbs, Blocking):
     """
 
     def __init__(self, url: str | None = None, token: str | None = None) -> None:
+        from workstation_sdk.client.senders import Sender
+
         self._http = Sender(find_server(url, token))
         super().__init__(self._http)
         self.agents = _Agents(self._http)
@@ -95,6 +103,8 @@ class AsyncClient(_TaskVerbs, Awaiting):
     """
 
     def __init__(self, url: str | None = None, token: str | None = None) -> None:
+        from workstation_sdk.client.senders import AsyncSender
+
         self._http = AsyncSender(find_server(url, token))
         super().__init__(self._http)
         self.agents = _AsyncAgents(self._http)

@@ -65,39 +65,49 @@ class TaskPage(msgspec.Struct, frozen=True):
 
     tasks: list[Task]
     next: str | None = None
-    total: int | None = None
 
 
 class TaskAttempt(msgspec.Struct, frozen=True):
-    """One try at a task."""
+    """One try at a task; its outcome is None while it runs."""
 
     attempt: int
     outcome: str | None = None
     agent_id: str | None = None
+    agent_name: str | None = None
     instance_id: str | None = None
-    started_at: datetime | None = None
+    claimed_at: datetime | None = None
     ended_at: datetime | None = None
     error: TaskError | None = None
     usage: Any = None
 
 
 class Gate(msgspec.Struct, frozen=True):
-    """One condition for a task to run: whether it is open, and why."""
+    """One condition for a task to run: whether it is open, and why; `agent` where it is that agent's."""
 
-    name: str = ""
+    gate: str = ""
     open: bool = False
     message: str = ""
+    agent: str | None = None
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """Why a task is where it is."""
+    """Why a task is where it is; `held_by` is the gate that holds it, or None."""
 
+    id: str = ""
     status: str = ""
     summary: str = ""
+    held_by: str | None = None
     gates: list[Gate] = []
 
 
-class AgentRecord(msgspec.Struct, frozen=True, rename="camel"):
+_AGENT_NAMES = {
+    "container_name": "containerName",
+    "health_status": "healthStatus",
+    "last_health_check": "lastHealthCheck",
+}
+
+
+class AgentRecord(msgspec.Struct, frozen=True, rename=_AGENT_NAMES):
     """An agent as the registry knows it."""
 
     id: str
@@ -105,15 +115,21 @@ class AgentRecord(msgspec.Struct, frozen=True, rename="camel"):
     type: str = ""
     status: str = ""
     desired_status: str | None = None
+    status_reason: str | None = None
+    status_changed_at: datetime | None = None
     health_status: str | None = None
-    capabilities: list[str] | None = None
-    container_name: str | None = None
-    runtime: str | None = None
-    region: str | None = None
-    version: str | None = None
-    metadata: Any = None
     health_metadata: Any = None
     last_health_check: datetime | None = None
+    capabilities: list[str] | None = None
+    task_types: dict[str, Any] | None = None
+    container_name: str | None = None
+    runtime: str | None = None
+    run: Any = None
+    region: str | None = None
+    max_concurrency: int | None = None
+    metadata: Any = None
+    built_in: bool = False
+    version: int | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
 
@@ -124,6 +140,7 @@ class AgentStatistics(msgspec.Struct, frozen=True):
     total_tasks: int = 0
     completed_tasks: int = 0
     failed_tasks: int = 0
+    cancelled_tasks: int = 0
     active_tasks: int = 0
     avg_execution_time_ms: float | None = None
 
@@ -135,21 +152,31 @@ class AgentDetail(msgspec.Struct, frozen=True):
     stats: AgentStatistics = AgentStatistics()
 
 
-class Decision(msgspec.Struct, frozen=True):
-    """One thing that was decided about an agent's state."""
+class Launch(msgspec.Struct, frozen=True):
+    """One start of an agent, and how it ended."""
 
-    at: datetime | None = None
-    decision: str = ""
-    reason: str = ""
-
-
-class AgentReasons(msgspec.Struct, frozen=True):
-    """Why an agent is in its state, and when something is tried next."""
-
+    id: str = ""
+    driver: str = ""
     status: str = ""
-    reason: str = ""
-    next_try_at: datetime | None = None
-    decisions: list[Decision] = []
+    started_at: datetime | None = None
+    ready_at: datetime | None = None
+    ended_at: datetime | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+
+
+class AgentReasons(msgspec.Struct, frozen=True, rename={"health_status": "healthStatus"}):
+    """Why an agent is in its state: the reason, the next try, and the last starts, newest first."""
+
+    id: str = ""
+    status: str = ""
+    desired_status: str = ""
+    health_status: str = ""
+    status_reason: str | None = None
+    status_changed_at: datetime | None = None
+    next_start_at: datetime | None = None
+    unhealthy_since: datetime | None = None
+    launches: list[Launch] = []
 
 
 class Overview(msgspec.Struct, frozen=True, rename="camel"):
@@ -167,21 +194,31 @@ class Overview(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class TokenRecord(msgspec.Struct, frozen=True):
-    """A token without its secret."""
+    """A token without its text."""
 
     id: str
     role: str = ""
     subject: str | None = None
     agent_id: str | None = None
+    created_by: str | None = None
     created_at: datetime | None = None
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
-    last_used_at: datetime | None = None
+
+
+class TokenPage(msgspec.Struct, frozen=True):
+    """Some tokens, and the cursor of the next page or None."""
+
+    tokens: list[TokenRecord]
+    next: str | None = None
 
 
 class NewToken(msgspec.Struct, frozen=True):
-    """A token just made; it is shown this once."""
+    """A token just made; its text is shown this once."""
 
     token: str
     id: str | None = None
+    role: str = ""
+    subject: str | None = None
+    agent_id: str | None = None
     expires_at: datetime | None = None

@@ -19,6 +19,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = True
     timeout: float = 30.0
+    tries: int = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,13 @@ class Pause:
     """So many seconds to wait."""
 
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """A request whose answer is endless text: each line goes to who iterates, the end comes back as an `Answer`."""
+
+    request: Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +54,5 @@ class Answer:
 
 
 Talk = Generator[Request | Pause, Answer | None, Value]
-Stream = Generator[Request | Pause | Emit[Item], Answer | None, None]
+Stream = Generator[Request | Pause | Lines | Emit[Item], Answer | None, None]
 Steps = Generator[Any, Answer | None, Value]

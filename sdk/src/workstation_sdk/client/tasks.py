@@ -118,9 +118,7 @@ def wait_for(task_id: str | int, *, timeout: timedelta | None = None) -> Talk[Ta
         if task.final:
             return task
         if ends is not None and monotonic() >= ends:
-            raise WaitTimedOut(
-                f"task {task_id} is still {task.status} after {timeout}: it goes on, wait again"
-            )
+            raise WaitTimedOut(f"task {task_id} is still {task.status} after {timeout}: it goes on, wait again")
 
 
 def watch(task_id: str | int) -> Stream[Task]:
@@ -144,23 +142,47 @@ def list_tasks(
     status: str | None = None,
     agent: str | int | None = None,
     type: str | None = None,
+    capability: str | None = None,
+    dead_letter: bool | None = None,
     limit: int = 50,
     cursor: str | None = None,
 ) -> Talk[TaskPage]:
     """Return a page of tasks, newest first; its `next` is the cursor of the page after."""
     number = None if agent is None else (yield from number_of(agent))
-    given = {"status": status, "agent_id": number, "type": type, "limit": str(limit), "cursor": cursor}
+    given = {
+        "status": status,
+        "agentId": number,
+        "type": type,
+        "capability": capability,
+        "dead_letter": None if dead_letter is None else str(dead_letter).lower(),
+        "limit": str(limit),
+        "cursor": cursor,
+    }
     query = {name: value for name, value in given.items() if value is not None}
     return (yield from ask(Request("GET", "/api/agents/tasks", query), Data[TaskPage])).data
 
 
 def all_tasks(
-    *, status: str | None = None, agent: str | int | None = None, type: str | None = None
+    *,
+    status: str | None = None,
+    agent: str | int | None = None,
+    type: str | None = None,
+    capability: str | None = None,
+    dead_letter: bool | None = None,
 ) -> Stream[Task]:
-    """Yield every task that fits, page after page."""
+    """Yield every task that fits, newest first, page after page."""
+    number = None if agent is None else (yield from number_of(agent))
     cursor = None
     while True:
-        page = yield from list_tasks(status=status, agent=agent, type=type, limit=200, cursor=cursor)
+        page = yield from list_tasks(
+            status=status,
+            agent=number,
+            type=type,
+            capability=capability,
+            dead_letter=dead_letter,
+            limit=200,
+            cursor=cursor,
+        )
         for task in page.tasks:
             yield Emit(task)
         cursor = page.next

@@ -8,12 +8,8 @@ import msgspec
 from workstation_sdk.client.agents import number_of
 from workstation_sdk.client.asking import ask
 from workstation_sdk.client.envelope import Data, Nothing
-from workstation_sdk.client.records import NewToken, TokenRecord
+from workstation_sdk.client.records import NewToken, TokenPage
 from workstation_sdk.client.steps import Request, Talk
-
-
-class _Tokens(msgspec.Struct):
-    tokens: list[TokenRecord]
 
 
 def create_token(
@@ -33,9 +29,14 @@ def create_token(
     return (yield from ask(request, Data[NewToken])).data
 
 
-def list_tokens() -> Talk[list[TokenRecord]]:
-    """Return the known tokens, without their secrets."""
-    return (yield from ask(Request("GET", "/api/tokens"), Data[_Tokens])).data.tokens
+def list_tokens(*, ended: bool = False, limit: int = 50, cursor: str | None = None) -> Talk[TokenPage]:
+    """Return a page of tokens, newest first; with `ended` the expired and revoked ones too."""
+    query = {"limit": str(limit)}
+    if ended:
+        query["ended"] = "true"
+    if cursor is not None:
+        query["cursor"] = cursor
+    return (yield from ask(Request("GET", "/api/tokens", query), Data[TokenPage])).data
 
 
 def revoke_token(token_id: str) -> Talk[None]:

@@ -56,9 +56,7 @@ class Verb(Generic[Arguments, Value]):
     def __get__(self, owner: Blocking, kind: object = None) -> Callable[Arguments, Value]: ...
 
     @overload
-    def __get__(
-        self, owner: Awaiting, kind: object = None
-    ) -> Callable[Arguments, Coroutine[Any, Any, Value]]: ...
+    def __get__(self, owner: Awaiting, kind: object = None) -> Callable[Arguments, Coroutine[Any, Any, Value]]: ...
 
     def __get__(self, owner: Any, kind: object = None) -> Any:
         return self if owner is None else _bound(self._describe, owner._sender.finish)

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 from msgspec import Raw
 from websockets.asyncio.server import Server as SocketServer
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection, serve, unix_serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response
@@ -122,7 +122,7 @@ class Connection:
 
 
 class FakeServer:
-    """A server on a free local port; use it in an `async with`.
+    """A server on a free local port, or on a unix socket; use it in an `async with`.
 
     It welcomes every agent and settles every report, unless told otherwise: `settling = False` keeps it
     silent, `refuse["42"] = "lease_lost"` refuses what is reported on task 42, `close_hello_with = 4409`
@@ -130,7 +130,12 @@ class FakeServer:
     """
 
     def __init__(
-        self, *, slots: int = 10, heartbeat_ms: int = 50, agents: Mapping[str, str] | None = None
+        self,
+        *,
+        slots: int = 10,
+        heartbeat_ms: int = 50,
+        agents: Mapping[str, str] | None = None,
+        socket_path: str | None = None,
     ) -> None:
         self.slots = slots
         self.heartbeat_ms = heartbeat_ms
@@ -148,12 +153,13 @@ class FakeServer:
         self._changed = asyncio.Condition()
         self._numbers = itertools.count(1)
         self._server: SocketServer | None = None
+        self._path = socket_path
         self.port = 0
 
     @property
     def url(self) -> str:
         """The address to give to `Agent.serve` or in WORKSTATION_URL."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"unix://{self._path}" if self._path else f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -164,16 +170,17 @@ class FakeServer:
 
     async def start(self) -> None:
         """Listen, on the same port as before where there was one."""
-        self._server = await serve(
-            self._serve,
-            "127.0.0.1",
-            self.port,
-            process_request=self._answer,
-            compression=None,
-            max_size=FRAME_LIMIT,
-            close_timeout=1,
-        )
-        self.port = next(iter(self._server.sockets)).getsockname()[1]
+        options: dict[str, Any] = {
+            "process_request": self._answer,
+            "compression": None,
+            "max_size": FRAME_LIMIT,
+            "close_timeout": 1,
+        }
+        if self._path:
+            self._server = await unix_serve(self._serve, self._path, **options)
+        else:
+            self._server = await serve(self._serve, "127.0.0.1", self.port, **options)
+            self.port = next(iter(self._server.sockets)).getsockname()[1]
 
     async def stop(self) -> None:
         """Close every connection with 1001 and listen no more."""
@@ -271,7 +278,5 @@ class FakeServer:
         if request.path != "/api/agents":
             return None
         agents = [{"id": number, "name": name} for name, number in self.agents.items()]
-        body = msgspec.json.encode(
-            {"success": True, "data": {"agents": agents, "total": len(agents)}}
-        ).decode()
+        body = msgspec.json.encode({"success": True, "data": {"agents": agents, "total": len(agents)}}).decode()
         return connection.respond(200, body)

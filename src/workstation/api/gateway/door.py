@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -29,22 +29,23 @@ _CLOSE_CODES: dict[type[Refusal], int] = {
 }
 
 
-class Authenticate(Protocol):
-    """Verifies an Authorization header; raises Unauthenticated."""
-
-    def __call__(self, header: bytes | None) -> Awaitable[Principal]: ...
+Authenticate: TypeAlias = Callable[[bytes | None], Awaitable[Principal]]
 
 
 class AgentDoor:
     """ASGI callable for WebSockets at /api/agents/:id/connect."""
 
-    def __init__(self, dispatcher: Dispatcher, authenticate: Authenticate, node_id: UUID, default_slots: int) -> None:
+    def __init__(self, dispatcher: Dispatcher, node_id: UUID, default_slots: int) -> None:
         self._dispatcher = dispatcher
-        self._authenticate = authenticate
+        self._authenticate: Authenticate = _nobody_yet
         self._node_id = node_id
         self._default_slots = default_slots
         self._tokens: dict[str, set[Outbox]] = {}
         self._open: set[Outbox] = set()
+
+    def authenticated_by(self, authenticate: Authenticate) -> None:
+        """Ask this who is at the door."""
+        self._authenticate = authenticate
 
     def close_revoked(self, token_ids: frozenset[str]) -> None:
         """Close the sockets of tokens that were revoked."""
@@ -155,6 +156,10 @@ class AgentDoor:
             int(LEASE.total_seconds() * 1000),
             int(HEARTBEAT.total_seconds() * 1000),
         )
+
+
+async def _nobody_yet(_header: bytes | None) -> Principal:
+    raise Unavailable("The server is starting.")
 
 
 class _WrongAgent(Refusal):

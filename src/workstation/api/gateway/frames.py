@@ -53,7 +53,7 @@ class DoneItem(msgspec.Struct, gc=False):
     task: Id
     attempt: Number
     result: Raw
-    usage: Raw | None = None
+    usage: Raw | UnsetType = UNSET
 
 
 class Done(msgspec.Struct, tag_field="kind", tag="done"):
@@ -98,7 +98,7 @@ class ProgressItem(msgspec.Struct, gc=False):
     attempt: Number
     percent: Annotated[float, Meta(ge=0, le=100)] | None = None
     message: Annotated[str, Meta(max_length=10_000)] | None = None
-    data: Raw | None = None
+    data: Raw | UnsetType = UNSET
 
 
 class Progress(msgspec.Struct, tag_field="kind", tag="progress"):

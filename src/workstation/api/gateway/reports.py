@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-from msgspec import Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from workstation.api.gateway.frames import RESULT_LIMIT, AttemptError, ProgressItem
 from workstation.domain.tasks import OutcomeKind, Progress, Report, TaskError
 from workstation.services.queue import refused_result
 
 
-def completed(task_id: int, attempt: int, instance_id: UUID, result: Raw, usage: Raw | None) -> Report:
+def completed(task_id: int, attempt: int, instance_id: UUID, result: Raw, usage: Raw | UnsetType | None) -> Report:
     """A finished attempt. A result over the limit turns into the failure of this attempt alone, for good."""
     text = bytes(result)
     report = Report(
@@ -21,7 +21,7 @@ def completed(task_id: int, attempt: int, instance_id: UUID, result: Raw, usage:
         instance_id,
         OutcomeKind.COMPLETED,
         text.decode(),
-        None if usage is None else bytes(usage).decode(),
+        _text(usage),
     )
     if len(text) > RESULT_LIMIT:
         return refused_result(report, too_large(len(text)))
@@ -58,5 +58,11 @@ def progressed(item: ProgressItem, instance_id: UUID) -> Progress:
         instance_id,
         item.percent,
         item.message,
-        None if item.data is None else bytes(item.data).decode(),
+        _text(item.data),
     )
+
+
+def _text(raw: Raw | UnsetType | None) -> str | None:
+    """JSON text, or None where nothing, or null, was said."""
+    text = b"null" if raw is None or raw is UNSET else bytes(raw)
+    return None if text == b"null" else text.decode()

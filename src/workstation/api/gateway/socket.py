@@ -20,6 +20,8 @@ from workstation.services.queue import Accepted
 from workstation.store.agents import HealthReport
 
 _RETRY_SECONDS = 0.3
+# Less than three heartbeats, after which a report counts as old.
+_SAME_HEALTH_SECONDS = 8.0
 _encode = msgspec.json.encode
 _log = structlog.get_logger(__name__)
 
@@ -39,7 +41,10 @@ class AgentSocket:
         self._outbox = outbox
         self._receive_text = receive_text
         self._background: set[asyncio.Task[None]] = set()
+        self._telling: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._said_bye = False
+        self._kept_health: tuple[str, float] = ("", 0.0)
+        self._missed: set[tuple[int, int]] = set()
         self.session = Session(
             hello.instance_id,
             hello.agent_id,
@@ -116,7 +121,7 @@ class AgentSocket:
             case frames.Done(items):
                 self._complete(items)
             case frames.Progress(items):
-                self._later(self._progress(items))
+                self._tell(items)
             case frames.Heartbeat():
                 self._heartbeat(frame)
             case frames.Fail(items):
@@ -159,6 +164,9 @@ class AgentSocket:
 
     async def _report(self, kind: str, settled: list[Report]) -> None:
         """Settle, and answer only what is committed or refused for good; while the database is away, try again."""
+        # A checkpoint that came before the end of its attempt is for the next one.
+        if self._telling and (told := {self._telling[key] for key in map(_key, settled) if key in self._telling}):
+            await asyncio.wait(told)
         while True:
             try:
                 answers = await self._dispatcher.settler.report_all(settled)
@@ -167,6 +175,17 @@ class AgentSocket:
                 await asyncio.sleep(_RETRY_SECONDS)
         self.session.settling.difference_update((report.task_id, report.attempt) for report in settled)
         self._outbox.settled([_settled(kind, report, answer) for report, answer in zip(settled, answers, strict=True)])
+
+    def _tell(self, items: Sequence[frames.ProgressItem]) -> None:
+        task = self._later(self._progress(items))
+        keys = [(int(item.task), item.attempt) for item in items]
+        self._telling.update(dict.fromkeys(keys, task))
+        task.add_done_callback(lambda _: self._told(task, keys))
+
+    def _told(self, task: asyncio.Task[None], keys: Sequence[tuple[int, int]]) -> None:
+        for key in keys:
+            if self._telling.get(key) is task:
+                del self._telling[key]
 
     async def _progress(self, items: Sequence[frames.ProgressItem]) -> None:
         told = [reports.progressed(item, self.session.instance_id) for item in items]
@@ -179,12 +198,20 @@ class AgentSocket:
 
     def _heartbeat(self, frame: frames.Heartbeat) -> None:
         session = self.session
-        if frame.healthStatus is not None:
+        if frame.healthStatus is not None and self._is_news(frame.healthStatus):
             metadata = None if frame.metadata is None else _encode(frame.metadata).decode()
             self._later(self._health(HealthReport(session.agent_id, frame.healthStatus, metadata)))
         listed = {(int(item.task), item.attempt) for item in frame.holding}
         if session.doubtful or listed - session.settling != set(session.held.items()):
             self._later(self._reconcile(listed))
+
+    def _is_news(self, word: str) -> bool:
+        """Whether a report is worth a write: another word, or the last one was kept a while ago."""
+        word_before, kept_at = self._kept_health
+        if word == word_before and self.session.heard_at - kept_at < _SAME_HEALTH_SECONDS:
+            return False
+        self._kept_health = (word, self.session.heard_at)
+        return True
 
     async def _health(self, report: HealthReport) -> None:
         await self._dispatcher.leases.report_health(report)
@@ -192,15 +219,18 @@ class AgentSocket:
     async def _reconcile(self, listed: set[tuple[int, int]]) -> None:
         """Compare with the database: what it holds and neither side knows is sent, what is lost is cancelled."""
         session = self.session
-        session.doubtful = False
         held = await self._dispatcher.leases.held_by(session.instance_id)
         known = {(claim.task_id, claim.attempt) for claim in held}
-        here = set(session.held.items()) | session.settling
-        missing = [claim for claim in held if (claim.task_id, claim.attempt) not in here | listed]
-        if missing:
-            session.credit -= len(missing)
-            session.hold(missing)
-            self._outbox.tasks(missing)
+        here = set(session.held.items()) | session.settling | listed
+        missing = [claim for claim in held if (claim.task_id, claim.attempt) not in here]
+        # A claim may be committed and on its way while the database answers: only what is missing twice is lost.
+        confirmed = [claim for claim in missing if (claim.task_id, claim.attempt) in self._missed]
+        self._missed = {(claim.task_id, claim.attempt) for claim in missing} - set(map(_key_of, confirmed))
+        session.doubtful = bool(self._missed)
+        if confirmed:
+            session.credit -= len(confirmed)
+            session.hold(confirmed)
+            self._outbox.tasks(confirmed)
         # The agent listed these before the database was asked, so a claim cannot be younger than the answer.
         if lost := sorted(listed - known - session.settling):
             self._outbox.cancel(lost, "lease_lost")
@@ -212,10 +242,11 @@ class AgentSocket:
         self._outbox.drain(reason)
         self._later(self._dispatcher.leases.draining([self.session.instance_id]))
 
-    def _later(self, work: Any) -> None:
+    def _later(self, work: Any) -> asyncio.Task[None]:
         task = asyncio.ensure_future(_unless_away(work))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
 
 async def _unless_away(work: Awaitable[None]) -> None:
@@ -225,6 +256,10 @@ async def _unless_away(work: Awaitable[None]) -> None:
         _log.warning("database_away", during="agent frame")
     except Refusal as refusal:
         _log.warning("frame_refused", code=refusal.code, reason=refusal.message)
+
+
+def _key_of(claim: Claim) -> tuple[int, int]:
+    return claim.task_id, claim.attempt
 
 
 def _key(item: Report | Progress) -> tuple[int, int]:

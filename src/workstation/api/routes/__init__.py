@@ -1,1 +1,1 @@
-"""REST and the agent gateway: the table of routes, one file for each noun."""
+"""The table of routes, one file for each noun."""

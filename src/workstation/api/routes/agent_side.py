@@ -6,6 +6,8 @@ from datetime import UTC
 from typing import Final
 from uuid import UUID
 
+from msgspec import UNSET
+
 from workstation.api import ids
 from workstation.api.call import Call, Reply
 from workstation.api.gateway import frames, reports
@@ -70,7 +72,8 @@ async def report_progress(call: Call) -> Reply:
     """Tell how far an attempt has come."""
     body: ProgressBody = call.body
     task_id = await _held_task(call)
-    item = frames.ProgressItem(str(task_id), body.attempt, body.percent, body.message, body.data)
+    data = UNSET if body.data is None else body.data
+    item = frames.ProgressItem(str(task_id), body.attempt, body.percent, body.message, data)
     call.using.pulling.heard(UUID(body.instance))
     await call.using.dispatcher.settler.progress(reports.progressed(item, UUID(body.instance)))
     return Reply(Data(data=Nothing()))

@@ -106,14 +106,20 @@ def _fingerprint(folder: Path) -> str:
 def _copy(source: Path, target: Path) -> None:
     try:
         target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
-        for part in NEEDED:
-            shutil.copytree(source / part, partial / part, ignore=shutil.ignore_patterns("*.a", "pkgconfig"))
-        for path in (partial, *_files(partial)):
-            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-        partial.rename(target)
+        with tempfile.TemporaryDirectory(prefix=".partial-", dir=target.parent) as partial:
+            _copy_open(source, Path(partial) / "copy")
+            if not target.exists():
+                (Path(partial) / "copy").rename(target)
     except OSError as error:
         raise PostgresFailure(
             f"PostgreSQL could not be copied to {target} ({error.strerror}): "
             "run workstation as an ordinary user or set DATABASE_URL."
         ) from error
+
+
+def _copy_open(source: Path, target: Path) -> None:
+    """Copy what is needed, readable for everybody whatever the umask was."""
+    for part in NEEDED:
+        shutil.copytree(source / part, target / part, ignore=shutil.ignore_patterns("*.a", "pkgconfig"))
+    for path in (target, *(target / part for part in NEEDED), *_files(target)):
+        path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)

@@ -10,6 +10,7 @@ from pathlib import Path
 from workstation.server.postgres.account import Account, give_away, maker_account
 from workstation.server.postgres.binaries import Binaries
 from workstation.server.postgres.failure import PostgresFailure
+from workstation.server.postgres.inhabitants import end_inhabitants
 from workstation.server.postgres.layout import ROLE, Layout
 from workstation.server.postgres.options import PostgresOptions
 from workstation.server.postgres.programs import place, run, sync_folder
@@ -48,9 +49,8 @@ def create_cluster(layout: Layout, binaries: Binaries, account: Account | None, 
     leaves either nothing or everything. What an earlier, killed attempt left is removed; the caller holds the
     start lock.
     """
-    for leftover in layout.folder.glob(f"{HALF_MADE}*"):
-        shutil.rmtree(leftover)
     try:
+        _remove_half_made(layout)
         partial = Path(tempfile.mkdtemp(prefix=HALF_MADE, dir=layout.folder))
         try:
             _fill(partial, binaries, account, options)
@@ -61,6 +61,13 @@ def create_cluster(layout: Layout, binaries: Binaries, account: Account | None, 
         sync_folder(layout.folder)
     except OSError as error:
         raise PostgresFailure(f"The database in {layout.folder} could not be made: {_remedy(str(error))}") from error
+
+
+def _remove_half_made(layout: Layout) -> None:
+    """What a killed attempt left, which may still be at work without anybody waiting for it."""
+    for leftover in layout.folder.glob(f"{HALF_MADE}*"):
+        end_inhabitants(leftover)
+        shutil.rmtree(leftover)
 
 
 def _fill(folder: Path, binaries: Binaries, account: Account | None, options: PostgresOptions) -> None:

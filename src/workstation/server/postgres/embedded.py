@@ -30,11 +30,13 @@ IMMEDIATE_SECONDS = 10
 BACKOFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0)
 STEADY_SECONDS = 60
 TEND_SECONDS = 30
+LAST_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresEvent:
-    """Something that happened to the server while it was watched: `died`, `restarted` or `restart_failed`."""
+    """Something that happened to the server while it was watched: `died`, `restarted`, `restart_failed`, or
+    `trouble` with its log or socket."""
 
     kind: str
     pid: int | None
@@ -56,6 +58,7 @@ class EmbeddedPostgres:
         self._sockets = self._layout.sockets
         self._pid: int | None = None
         self._child: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
         self._stopping = threading.Event()
         self.adopted = False
 
@@ -101,7 +104,7 @@ class EmbeddedPostgres:
         attempt, since = 0, time.monotonic()
         while not self._stopping.is_set():
             if self._pid is not None and not await self._died():
-                await asyncio.to_thread(self._tend)
+                await self._tend(report)
                 continue
             if self._stopping.is_set():
                 return
@@ -134,9 +137,12 @@ class EmbeddedPostgres:
             break
         return attempt
 
-    def _tend(self) -> None:
-        log_files.bound_log(self._log, self._options.log_bytes)
-        restore_alias(self._layout, self._sockets)
+    async def _tend(self, report: Callable[[PostgresEvent], None]) -> None:
+        try:
+            await asyncio.to_thread(log_files.bound_log, self._log, self._options.log_bytes)
+            await asyncio.to_thread(restore_alias, self._layout, self._sockets)
+        except (OSError, PostgresFailure) as error:
+            report(PostgresEvent("trouble", self._pid, str(error)))
 
     def _start(self) -> None:
         try:
@@ -175,7 +181,7 @@ class EmbeddedPostgres:
         pid = postmaster.find_postmaster(self._layout)
         if pid is None:
             return False
-        if postmaster.program_of(self._layout) != binaries.program("postgres"):
+        if postmaster.program_of(self._layout) != Path(binaries.program("postgres")).resolve():
             self._end(pid)
             return False
         if not self._comes_up(pid):
@@ -194,6 +200,7 @@ class EmbeddedPostgres:
         postmaster.clear_away(self._layout)
         log_files.bound_log(self._log, self._options.log_bytes)
         log = log_files.open_log(self._log)
+        self._log_start = os.fstat(log).st_size
         try:
             argv = [binaries.program("postgres"), "-D", place(self._layout.data, account)]
             child = spawn(argv, self._layout.data, account, log)
@@ -224,7 +231,11 @@ class EmbeddedPostgres:
         return PostgresFailure(f"PostgreSQL ended at its start ({words}): see {self._log}.")
 
     def _last_words(self) -> str:
-        lines = log_files.tail(self._log, 20)
+        """The gravest of the last lines it wrote since its start."""
+        with self._log.open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(max(size - LAST_BYTES, self._log_start if self._log_start <= size else 0))
+            lines = log.read().decode(errors="replace").splitlines()
         grave = [line for line in lines if "FATAL:" in line or "PANIC:" in line]
         return (grave or lines or ["nothing in its log"])[-1]
 
@@ -240,7 +251,7 @@ class EmbeddedPostgres:
     def _end(self, pid: int) -> None:
         """Fast shutdown ends sessions and writes a checkpoint.
 
-        An immediate one leaves recovery to the next start.
+        The harder ways leave recovery to the next start.
         """
         steps = (
             (signal.SIGINT, self._options.stop_timeout.total_seconds()),

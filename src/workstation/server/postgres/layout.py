@@ -74,8 +74,11 @@ def dsn(sockets: Path, database: str) -> str:
 
 
 def reachable_sockets(layout: Layout, runtime_folder: Path) -> Path:
-    """A path of the socket folder short enough to connect to: itself, or a link in a private folder under
-    `runtime_folder`, recorded so that the next start finds it. The link is made again where it is missing."""
+    """A path of the socket folder that is short enough to connect to.
+
+    Where its own is not, a link to it in a private folder under `runtime_folder`, recorded for the next
+    start.
+    """
     if len(os.fsencode(layout.socket)) <= LONGEST_SOCKET_PATH:
         return layout.sockets
     if layout.alias_record.exists():
@@ -89,10 +92,7 @@ def reachable_sockets(layout: Layout, runtime_folder: Path) -> Path:
 
 
 def _leads_to(alias: Path, sockets: Path) -> bool:
-    """True where the alias is ours.
-
-    A private folder of this user that nobody else could have made or changed.
-    """
+    """True where the alias is ours: in a private folder of this user, which nobody else can have changed."""
     try:
         status = alias.parent.lstat()
         private = stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) == 0o700
@@ -102,10 +102,17 @@ def _leads_to(alias: Path, sockets: Path) -> bool:
 
 
 def restore_alias(layout: Layout, alias: Path) -> None:
-    """Make a lost alias again at the same path (temporary folders get swept), because pools know it by its
-    path.
+    """Make a lost alias again at the same path, by which connection pools know it.
+
+    Temporary folders get swept.
+
+    Raises PostgresFailure where somebody else has that path now.
     """
     if alias == layout.sockets or _leads_to(alias, layout.sockets):
         return
-    alias.parent.mkdir(mode=0o700)
-    alias.symlink_to(layout.sockets)
+    if not alias.parent.exists():
+        alias.parent.mkdir(mode=0o700)
+    if not alias.is_symlink():
+        alias.symlink_to(layout.sockets)
+    if not _leads_to(alias, layout.sockets):
+        raise PostgresFailure(f"The way to the database, {alias}, is not ours any more: restart workstation.")

@@ -4,7 +4,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,11 +12,11 @@ import psutil
 
 from workstation.runtimes.exits import is_alive
 from workstation.server.postgres.failure import PostgresFailure
+from workstation.server.postgres.inhabitants import end_inhabitants, inhabitants
 from workstation.server.postgres.layout import SOCKET_NAME, Layout
 
 PID_FILE = "postmaster.pid"
 POLL_SECONDS = 0.005
-ORPHAN_SECONDS = 10
 
 
 def find_postmaster(layout: Layout) -> int | None:
@@ -34,7 +34,7 @@ def find_postmaster(layout: Layout) -> int | None:
         )
     if listener is not None:
         return listener
-    return next((process.pid for process in _inhabitants(layout.data) if _is_postmaster(process)), None)
+    return next((process.pid for process in inhabitants(layout.data) if _is_postmaster(process)), None)
 
 
 def _listener(sockets: Path) -> int | None:
@@ -55,19 +55,6 @@ def _listener(sockets: Path) -> int | None:
     return int(struct.unpack("3i", credentials)[0])
 
 
-def _inhabitants(data: Path) -> Iterator[psutil.Process]:
-    """The PostgreSQL processes whose working folder is `data`, as far as we may see them."""
-    home = data.stat()
-    by_link = Path("/proc/self/cwd").exists()
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if process.name() != "postgres":
-                continue
-            cwd = Path(f"/proc/{process.pid}/cwd" if by_link else process.cwd()).stat()
-            if (cwd.st_dev, cwd.st_ino) == (home.st_dev, home.st_ino):
-                yield process
-
-
 def _is_postmaster(process: psutil.Process) -> bool:
     """Its children change their titles to "postgres: …"; it alone keeps its command line."""
     try:
@@ -76,9 +63,9 @@ def _is_postmaster(process: psutil.Process) -> bool:
         return False
 
 
-def program_of(layout: Layout) -> str:
-    """The path of the program the running server was started from."""
-    return (layout.data / "postmaster.opts").read_text().split(' "', 1)[0]
+def program_of(layout: Layout) -> Path:
+    """The program the running server was started from, as PostgreSQL notes it: links resolved."""
+    return Path((layout.data / "postmaster.opts").read_text().split(' "', 1)[0])
 
 
 def clear_away(layout: Layout) -> None:
@@ -88,10 +75,7 @@ def clear_away(layout: Layout) -> None:
     Pid files that name a living stranger are removed; others are left, because PostgreSQL judges them better
     itself.
     """
-    for orphan in _inhabitants(layout.data):
-        with suppress(psutil.NoSuchProcess):
-            orphan.kill()
-        wait_until_gone(orphan.pid, ORPHAN_SECONDS)
+    end_inhabitants(layout.data)
     for lock in (layout.data / PID_FILE, layout.sockets / f"{SOCKET_NAME}.lock"):
         pid = _number_in(lock)
         if pid is None or not psutil.pid_exists(pid):

@@ -219,7 +219,7 @@ create table task_attempts (
 create table task_attempts_default partition of task_attempts default;
 create index task_attempts_open on task_attempts (instance_id) where outcome is null;
 
--- Append only. A row may tell of many tasks: items is [[task, version, attempt, agent, type, owner], …].
+-- Append only. A row may tell of many tasks, one at each place of its arrays.
 -- Read by (tx, id) and only below the oldest running transaction, or rows that commit late are missed.
 create table events (
     id bigserial,
@@ -230,10 +230,22 @@ create table events (
     actor text,
     owner text,
     data jsonb,
-    items jsonb,
+    tasks bigint[],
+    versions integer[],
+    attempts integer[],
+    agents bigint[],
+    task_types text[],
+    owners text[],
     primary key (tx, id, at)
 ) partition by range (at);
 create table events_default partition of events default;
+
+-- The tasks an event tells of, as [[task, version, attempt, agent, type, owner], …]; null for other events.
+create function items_of(e events) returns jsonb language sql stable as $$
+    select jsonb_agg(jsonb_build_array(i.task, i.version, i.attempt, i.agent, i.type, i.owner) order by i.place)
+    from unnest(e.tasks, e.versions, e.attempts, e.agents, e.task_types, e.owners)
+         with ordinality as i (task, version, attempt, agent, type, owner, place)
+$$;
 
 create table tokens (
     id uuid primary key,

@@ -8,7 +8,7 @@ returning id
 -- name: seed
 -- Inserts one built-in agent unless it is there; the name is looked up first, so that no id is burnt.
 insert into agent_registry (name, type, capabilities, spec, built_in, desired_status)
-select $1, $2, $3, $4::jsonb, true, $5
+select $1::text, $2, $3, $4::jsonb, true, $5
 where not exists (select from agent_registry where name = $1 and removed_at is null)
 returning id
 
@@ -37,6 +37,9 @@ select exists (select from agent_tasks where agent_id = $1 and status in ('waiti
 
 -- name: get_agents
 select * from agent_registry where id = any ($1::bigint[]) and removed_at is null
+
+-- name: find_gate
+select name, desired_status, runtime from agent_registry where id = $1 and removed_at is null
 
 -- name: find_by_name
 select id from agent_registry where name = $1 and removed_at is null

@@ -1,6 +1,6 @@
 -- name: list_events
 -- Only below the oldest running transaction: a row that commits late is then never skipped.
-select tx::text as tx, id, at, type, subject, actor, owner, data, items
+select tx::text as tx, id, at, type, subject, actor, owner, data, items_of(events) as items
 from events
 where (tx, id) > ($1::text::xid8, $2::bigint)
   and tx < pg_snapshot_xmin(pg_current_snapshot())
@@ -10,7 +10,7 @@ limit $4
 
 -- name: newest_events
 select * from (
-    select tx::text as tx, id, at, type, subject, actor, owner, data, items, tx as place
+    select tx::text as tx, id, at, type, subject, actor, owner, data, items_of(events) as items, tx as place
     from events
     where tx < pg_snapshot_xmin(pg_current_snapshot())
       and ($1::text is null or type = $1 or ($1 like '%.' and starts_with(type, $1)))

@@ -69,3 +69,12 @@ where id = any (array(
 -- name: finish_launch
 update agent_instances set status = 'ended', ended_at = now(), reason = $2
 where launch_id = $1 and status in ('live', 'draining')
+
+-- name: evict_stopped
+-- Instances of an agent that was ordered to stop, that nobody here started, and that have not gone by themselves.
+update agent_instances n set status = 'ended', ended_at = now(), reason = 'its agent was stopped'
+from agent_registry r
+where n.agent_id = r.id and n.status in ('live', 'draining') and r.runtime = 'external'
+  and (r.desired_status = 'stopped' or r.removed_at is not null)
+  and (r.force_stop or r.updated_at < now() - interval '15 seconds')
+returning n.id, n.agent_id

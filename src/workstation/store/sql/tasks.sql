@@ -1,50 +1,55 @@
+-- name: take_ids
+select nextval('agent_tasks_id_seq') from generate_series(1, $1::int)
+
 -- name: submit
--- One row of each array is one task. instance is set where a task is handed to an agent session as it is created: it
--- is then born running, provided that the instance still lives and its agent is still open for work.
-with input as materialized (
-    select nextval('agent_tasks_id_seq') as id, i.*
+-- One row of each array is one task; its id was taken before, and the answers are matched by it. taker_instance is set
+-- where a task is handed to an agent session as it is created: it is then born running, provided that the instance
+-- still lives and its agent is still open for work. A task of an unknown agent, or whose idempotency key is there
+-- already, is left out of the answer. Lookups are scalar subqueries: a join with tables whose size the plan cannot
+-- foresee goes quadratic.
+with routed as materialized (
+    select i.*,
+           i.taker_instance is not null
+           and (select n.status from agent_instances n where n.id = i.taker_instance) = 'live'
+           and (select agent_gate(a.removed_at, a.desired_status, a.status, a.health_status) is null
+                from agent_registry a where a.id = i.taker_agent) as handed
     from unnest(
-        $1::bigint[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::int[], $8::timestamptz[],
-        $9::int[], $10::text[], $11::text[], $12::bytea[], $13::uuid[], $14::bigint[], $15::int[]
-    ) with ordinality as i (
-        agent_id, capability, type, payload, priority, created_by, max_retries, run_at,
-        timeout_ms, region, idempotency_key, request_hash, instance_id, taker_id, unit, ord
+        $1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::int[], $7::text[], $8::int[],
+        $9::timestamptz[], $10::int[], $11::text[], $12::text[], $13::bytea[], $14::uuid[], $15::bigint[]
+    ) as i (
+        id, agent_id, capability, type, payload, priority, created_by, max_retries,
+        run_at, timeout_ms, region, idempotency_key, request_hash, taker_instance, taker_agent
     )
-), routed as (
-    select i.*, bool_and(a.id is not null or i.agent_id is null) over (partition by i.unit) as known,
-           n.id is not null
-           and agent_gate(a.removed_at, a.desired_status, a.status, a.health_status) is null as handed
-    from input i
-    left join agent_registry a on a.id = coalesce(i.agent_id, i.taker_id) and a.removed_at is null
-    left join agent_instances n on n.id = i.instance_id and n.status = 'live'
 ), inserted as (
     insert into agent_tasks (
         id, agent_id, capability, type, payload, priority, created_by, max_retries, run_at, timeout_ms, region,
         idempotency_key, request_hash, status, attempt, instance_id, started_at, deadline_at, version
     )
-    select id, case when handed then taker_id else agent_id end, capability, type, payload::jsonb, priority,
+    select id, case when handed then taker_agent else agent_id end, capability, type, payload::jsonb, priority,
            created_by, max_retries, coalesce(run_at, now()), timeout_ms, region, idempotency_key, request_hash,
            case when handed then 'running' else 'pending' end, case when handed then 1 else 0 end,
-           case when handed then instance_id end, case when handed then now() end,
+           case when handed then taker_instance end, case when handed then now() end,
            case when handed then now() + timeout_ms * interval '1 millisecond' end, case when handed then 2 else 1 end
-    from routed
-    where known
+    from routed r
+    where r.agent_id is null
+       or (select a.removed_at is null from agent_registry a where a.id = r.agent_id)
     on conflict (created_by, idempotency_key) where idempotency_key is not null do nothing
-    returning id, agent_id, type, created_by, attempt, instance_id, deadline_at
+    returning id, agent_id, type, created_by, attempt, instance_id, deadline_at, run_at
 ), attempts as (
     insert into task_attempts (task_id, attempt, agent_id, instance_id, claimed_at, deadline_at)
     select id, attempt, agent_id, instance_id, now(), deadline_at from inserted where instance_id is not null
 ), told as (
-    insert into events (type, items)
-    select 'task.created', jsonb_agg(jsonb_build_array(id, 1, 0, agent_id, type, created_by))
+    insert into events (type, tasks, versions, attempts, agents, task_types, owners)
+    select 'task.created', array_agg(id), array_agg(1), array_agg(0), array_agg(agent_id), array_agg(type),
+           array_agg(created_by)
     from inserted having count(*) > 0
     union all
-    select 'task.started', jsonb_agg(jsonb_build_array(id, 2, attempt, agent_id, type, created_by))
+    select 'task.started', array_agg(id), array_agg(2), array_agg(attempt), array_agg(agent_id), array_agg(type),
+           array_agg(created_by)
     from inserted where instance_id is not null having count(*) > 0
 )
-select r.ord, r.id, r.known, t.id is not null as inserted, t.instance_id, t.deadline_at,
-       greatest(extract(epoch from r.run_at - now()), 0)::float8 as wait_seconds
-from routed r left join inserted t on t.id = r.id
+select id, instance_id, deadline_at, greatest(extract(epoch from run_at - now()), 0)::float8 as wait_seconds
+from inserted
 
 -- name: find_by_idempotency_key
 select i.ord, t.id, t.request_hash
@@ -79,19 +84,20 @@ with taken as (
     set status = 'running', instance_id = c.instance_id, agent_id = c.agent_id, attempt = t.attempt + 1,
         started_at = now(), deadline_at = now() + t.timeout_ms * interval '1 millisecond', version = t.version + 1
     from unnest($1::bigint[], $2::uuid[], $3::bigint[]) as c (task_id, instance_id, agent_id)
-    join agent_instances n on n.id = c.instance_id and n.status = 'live'
-    join agent_registry a on a.id = c.agent_id
     where t.id = c.task_id
-      and agent_gate(a.removed_at, a.desired_status, a.status, a.health_status) is null
-      and task_gate(t.status, t.run_at, t.capability, a.health_status, now()) is null
+      and (select n.status from agent_instances n where n.id = c.instance_id) = 'live'
+      and (select coalesce(agent_gate(a.removed_at, a.desired_status, a.status, a.health_status),
+                           task_gate(t.status, t.run_at, t.capability, a.health_status, now()))
+           from agent_registry a where a.id = c.agent_id) is null
     returning t.id, t.attempt, t.instance_id, t.agent_id, t.type, t.payload, t.priority, t.timeout_ms,
               t.deadline_at, t.started_at, t.progress -> 'data' as checkpoint, t.lost_count, t.version, t.created_by
 ), attempts as (
     insert into task_attempts (task_id, attempt, agent_id, instance_id, claimed_at, deadline_at)
     select id, attempt, agent_id, instance_id, started_at, deadline_at from taken
 ), told as (
-    insert into events (type, items)
-    select 'task.started', jsonb_agg(jsonb_build_array(id, version, attempt, agent_id, type, created_by))
+    insert into events (type, tasks, versions, attempts, agents, task_types, owners)
+    select 'task.started', array_agg(id), array_agg(version), array_agg(attempt), array_agg(agent_id),
+           array_agg(type), array_agg(created_by)
     from taken having count(*) > 0
 )
 select id, attempt, instance_id, agent_id, type, payload, priority, timeout_ms, deadline_at, checkpoint,
@@ -131,14 +137,15 @@ with done as (
     from done d
     where a.task_id = d.id and a.attempt = d.attempt and a.claimed_at = d.started_at
 ), told as (
-    insert into events (type, items)
-    select 'task.completed', jsonb_agg(jsonb_build_array(id, version, attempt, agent_id, type, created_by))
+    insert into events (type, tasks, versions, attempts, agents, task_types, owners)
+    select 'task.completed', array_agg(id), array_agg(version), array_agg(attempt), array_agg(agent_id),
+           array_agg(type), array_agg(created_by)
     from done having count(*) > 0
 )
 select id, attempt from done
 
 -- name: lock_held
-select t.id, t.attempt, t.retry_count, t.max_retries, t.lost_count, t.release_count
+select t.id, t.attempt, t.retry_count, t.max_retries, t.lost_count, t.release_count, t.agent_id
 from unnest($1::bigint[], $2::int[], $3::uuid[]) as i (task_id, attempt, instance_id)
 join agent_tasks t on t.id = i.task_id
 where t.status = 'running' and t.attempt = i.attempt and t.instance_id = i.instance_id
@@ -158,25 +165,25 @@ with settled as (
         retry_count = i.retry_count, lost_count = i.lost_count, release_count = i.release_count,
         dead_letter = i.dead_letter, version = t.version + 1
     from unnest($1::bigint[], $2::int[], $3::text[], $4::interval[], $5::int[], $6::int[], $7::int[], $8::boolean[],
-                $9::text[], $10::text[], $11::text[])
+                $9::text[], $10::text[], $11::text[], $12::bigint[])
          as i (task_id, attempt, status, delay, retry_count, lost_count, release_count, dead_letter,
-               error, outcome, outcome_error)
+               error, outcome, outcome_error, held_by)
     where t.id = i.task_id and t.status = 'running' and t.attempt = i.attempt
     returning t.id, t.attempt, t.started_at, t.status, t.run_at, t.type, t.created_by, t.version, t.lane,
-              i.outcome, i.outcome_error
+              i.outcome, i.outcome_error, i.held_by
 ), ended as (
     update task_attempts a
     set outcome = s.outcome, ended_at = now(), error = s.outcome_error::jsonb
     from settled s
     where a.task_id = s.id and a.attempt = s.attempt and a.claimed_at = s.started_at
-    returning a.task_id, a.agent_id
 ), told as (
-    insert into events (type, items)
+    insert into events (type, tasks, versions, attempts, agents, task_types, owners)
     select case when s.status = 'pending' then case s.outcome when 'released' then 'task.released'
                                                              when 'lost' then 'task.lost' else 'task.retried' end
                 else 'task.' || s.status end,
-           jsonb_agg(jsonb_build_array(s.id, s.version, s.attempt, e.agent_id, s.type, s.created_by))
-    from settled s left join ended e on e.task_id = s.id
+           array_agg(s.id), array_agg(s.version), array_agg(s.attempt), array_agg(s.held_by), array_agg(s.type),
+           array_agg(s.created_by)
+    from settled s
     group by 1
 )
 select id, attempt, status, run_at, lane, greatest(extract(epoch from run_at - now()), 0)::float8 as wait_seconds
@@ -271,8 +278,9 @@ with held as (
     from cancelled c
     where c.instance_id is not null and a.task_id = c.id and a.attempt = c.attempt and a.claimed_at = c.started_at
 ), told as (
-    insert into events (type, actor, items)
-    select 'task.cancelled', $2::text, jsonb_agg(jsonb_build_array(id, version, attempt, agent_id, type, created_by))
+    insert into events (type, actor, tasks, versions, attempts, agents, task_types, owners)
+    select 'task.cancelled', $2::text, array_agg(id), array_agg(version), array_agg(attempt), array_agg(agent_id),
+           array_agg(type), array_agg(created_by)
     from cancelled having count(*) > 0
 )
 select id, attempt, instance_id from cancelled
@@ -286,8 +294,9 @@ with redriven as (
     where t.id = $1 and t.status = 'failed'
     returning t.id, t.version, t.attempt, t.agent_id, t.type, t.created_by, t.lane
 ), told as (
-    insert into events (type, actor, items)
-    select 'task.redriven', $2::text, jsonb_agg(jsonb_build_array(id, version, attempt, agent_id, type, created_by))
+    insert into events (type, actor, tasks, versions, attempts, agents, task_types, owners)
+    select 'task.redriven', $2::text, array_agg(id), array_agg(version), array_agg(attempt), array_agg(agent_id),
+           array_agg(type), array_agg(created_by)
     from redriven having count(*) > 0
 )
 select id, lane from redriven

@@ -1,0 +1,49 @@
+"""This replica among the others: it says that it lives, and that it signs with the same key."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from workstation.domain.errors import Refusal
+from workstation.store import nodes as store
+from workstation.store.database import Database
+
+NODE_LEASE = timedelta(seconds=20)
+VERSION = "0.1.0"
+
+
+class KeyMismatch(Refusal):
+    """Another living replica signs with another key: tokens of one would be refused by the other."""
+
+    code = "key_mismatch"
+
+
+class NodeLease:
+    """Enters this replica, keeps its lease, takes it out."""
+
+    def __init__(self, database: Database, node_id: UUID, url: str, key_fingerprint: str) -> None:
+        self._database = database
+        self._node = store.Node(node_id, VERSION, url, key_fingerprint)
+
+    async def join(self) -> None:
+        """Enter this replica; raises KeyMismatch when another one that lives signs with another key."""
+        async with self._database.transaction() as connection:
+            others = await store.other_fingerprints(connection, self._node.id)
+            if others - {self._node.key_fingerprint}:
+                raise KeyMismatch(
+                    "Another replica on this database signs its tokens with another key; "
+                    "give both the same JWT_SECRET, or the same secret file."
+                )
+            await store.join(connection, self._node, NODE_LEASE)
+
+    async def renew_once(self) -> int:
+        """Say that this replica lives."""
+        async with self._database.session() as connection:
+            await store.renew(connection, self._node.id, NODE_LEASE)
+        return 0
+
+    async def leave(self) -> None:
+        """Take this replica out."""
+        async with self._database.session() as connection:
+            await store.leave(connection, self._node.id)

@@ -1,0 +1,232 @@
+"""The life of the process: start in order, serve until a signal, drain, stop in the opposite order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+import uvicorn
+import uvloop
+
+from workstation.domain.errors import Refusal, Unavailable
+from workstation.domain.principal import Role
+from workstation.server import logs, ports
+from workstation.server.compose import Parts, compose
+from workstation.server.data_folder import Credentials, DataFolder, DataFolderFailure
+from workstation.server.postgres.embedded import EmbeddedPostgres, PostgresEvent
+from workstation.server.postgres.failure import PostgresFailure
+from workstation.server.postgres.options import PostgresOptions
+from workstation.server.seed import seed_builtins
+from workstation.server.settings import Settings
+from workstation.services import tokens
+from workstation.services.signing import SigningKey
+from workstation.services.tokens import TokenWish
+from workstation.store.database import Database
+from workstation.store.migrate import migrate
+
+DRAIN_SECONDS = 10.0
+_CLI_TOKEN_LIFETIME = timedelta(days=365)
+_log = structlog.get_logger(__name__)
+
+
+class StartFailure(Exception):
+    """The server cannot start: one sentence that says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that is ready: where everything is."""
+
+    url: str
+    database: str
+    data_folder: Path
+    server_log: Path
+    agents: tuple[str, ...]
+
+
+def up(settings: Settings, *, announce: Callable[[Running], None]) -> int:
+    """Start everything and stay until a signal; returns the exit code.
+
+    Raises StartFailure, or DataFolderTaken when another server runs on this data folder.
+    """
+    folder = DataFolder(settings.data_dir)
+    lock = folder.lock()
+    try:
+        logs.to_file(folder.server_log)
+        listener = ports.bind(settings.host, settings.port)
+        with contextlib.closing(listener):
+            url = ports.url_of(listener)
+            lock.describe(url)
+            return uvloop.run(_serve(settings, folder, listener, url, announce))
+    except (PostgresFailure, DataFolderFailure, Refusal, ports.PortTaken) as failure:
+        raise StartFailure(str(failure)) from failure
+    finally:
+        lock.release()
+
+
+async def _serve(
+    settings: Settings,
+    folder: DataFolder,
+    listener: socket.socket,
+    url: str,
+    announce: Callable[[Running], None],
+) -> int:
+    stop = _stop_event()
+    async with AsyncExitStack() as stack:
+        dsn = await stack.enter_async_context(_postgres(settings, folder))
+        database = await _connect(dsn, settings.pool_size)
+        stack.push_async_callback(database.close)
+        await migrate(database)
+        key = SigningKey(settings.jwt_secret or folder.secret())
+        parts = compose(settings, folder, database, key, folder.node_id(), url)
+        await parts.janitor.partition_once()
+        await seed_builtins(database, start=settings.start_agents)
+        await parts.node.join()
+        await parts.dispatcher.poll_once()
+        await _save_credentials(database, key, folder, url)
+        async with _running(parts, listener):
+            parts.readiness.started = True
+            announce(_where(settings, folder, url, parts))
+            await stop.wait()
+            await _drain(parts)
+    return 0
+
+
+def _stop_event() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+@asynccontextmanager
+async def _postgres(settings: Settings, folder: DataFolder) -> AsyncIterator[str]:
+    """The address of the database: the given one, or the embedded server, watched while we live."""
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    server = EmbeddedPostgres(folder.postgres, folder.postgres_log, PostgresOptions())
+    dsn = await server.start()
+    watching = asyncio.create_task(server.watch(_report_postgres), name="postgres watch")
+    try:
+        yield dsn
+    finally:
+        watching.cancel()
+        await server.stop()
+
+
+def _report_postgres(event: PostgresEvent) -> None:
+    _log.warning("postgres", what=event.kind, pid=event.pid, detail=event.detail)
+
+
+async def _connect(dsn: str, pool_size: int) -> Database:
+    try:
+        return await Database.connect(dsn, pool_size=pool_size)
+    except Unavailable as error:
+        raise Unavailable(
+            "The database of DATABASE_URL does not answer; check the address and that the server runs."
+        ) from error
+
+
+async def _save_credentials(database: Database, key: SigningKey, folder: DataFolder, url: str) -> None:
+    """Log the command line in: the saved token serves as long as this key signs and it has a month to go."""
+    saved = folder.read_credentials()
+    if saved is not None and key.accepts(saved.token, for_at_least=timedelta(days=30)):
+        if saved.url != url:
+            folder.write_credentials(Credentials(url, saved.token))
+        return
+    wish = TokenWish(Role.ADMIN, "cli", lifetime=_CLI_TOKEN_LIFETIME)
+    issued = await tokens.issue(database, key, wish, created_by="workstation up")
+    folder.write_credentials(Credentials(url, issued.token))
+
+
+@asynccontextmanager
+async def _running(parts: Parts, listener: socket.socket) -> AsyncIterator[None]:
+    """Everything that runs, from the loops to the listener; stopped in the opposite order."""
+    web = _Web(
+        uvicorn.Config(
+            parts.app,
+            loop="uvloop",
+            http="httptools",
+            ws="websockets-sansio",
+            ws_max_size=4 * 1024 * 1024,
+            ws_per_message_deflate=False,
+            ws_ping_interval=None,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            date_header=False,
+            backlog=4096,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=3,
+        )
+    )
+    tasks = [
+        asyncio.create_task(parts.dispatcher.claimer.run(), name="claimer"),
+        asyncio.create_task(parts.dispatcher.wakeups.listen(), name="wakeups"),
+        *(asyncio.create_task(loop.run(), name=loop.name) for loop in parts.loops),
+    ]
+    serving = asyncio.create_task(web.serve(sockets=[listener]), name="web")
+    try:
+        while not web.started:
+            if serving.done():
+                await serving
+            await asyncio.sleep(0.005)
+        yield
+    finally:
+        parts.door.close_all()
+        web.should_exit = True
+        await serving
+        await parts.dispatcher.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await parts.supervisor.close()
+        for driver in parts.drivers.values():
+            await driver.close()
+        await parts.app.close()
+        with contextlib.suppress(Unavailable):
+            await parts.audit.close()
+            await parts.node.leave()
+
+
+async def _drain(parts: Parts) -> None:
+    """Take nothing more; let agents finish or give back what they hold, and stop those that were started here."""
+    parts.readiness.draining = True
+    parts.dispatcher.stop_giving()
+    with contextlib.suppress(Unavailable):
+        await asyncio.gather(parts.supervisor.stop_all(), _drain_others(parts))
+
+
+async def _drain_others(parts: Parts) -> None:
+    for session in list(parts.dispatcher.floor):
+        session.drain("restart")
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while any(not s.pulls for s in parts.dispatcher.floor):  # noqa: ASYNC110 - they leave one by one
+                await asyncio.sleep(0.05)
+
+
+def _where(settings: Settings, folder: DataFolder, url: str, parts: Parts) -> Running:
+    database = "embedded PostgreSQL" if settings.database_url is None else "DATABASE_URL"
+    names = tuple(agent.name for agent in parts.dispatcher.roster.wanted())
+    return Running(url, database, folder.path, folder.server_log, names)
+
+
+class _Web(uvicorn.Server):
+    """uvicorn without its own idea of signals: ours drains first."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

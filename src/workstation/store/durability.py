@@ -1,0 +1,15 @@
+"""Whether a commit of this database survives a power cut."""
+
+from __future__ import annotations
+
+from workstation.store.database import Connection
+from workstation.store.statements import load
+
+_SQL = load("durability")
+
+
+async def settings_that_are_off(connection: Connection) -> tuple[str, ...]:
+    """The names of the settings durability needs and this database has switched off; empty when all is well."""
+    row = await connection.fetchrow(_SQL["durability"])
+    assert row is not None
+    return tuple(name for name, on in row.items() if not on)
