@@ -324,9 +324,9 @@ left join agent_registry a
        or (t.capability is not null and a.removed_at is null and a.capabilities @> array[t.capability])
 left join lateral (
     select count(*) as instances,
-           count(*) filter (where t.region is null or n.region = t.region) as in_region,
-           coalesce(sum(n.slots) filter (where t.region is null or n.region = t.region), 0) as slots,
-           coalesce(sum(h.held) filter (where t.region is null or n.region = t.region), 0) as held,
+           count(*) filter (where t.region is null or coalesce(n.region, a.region) = t.region) as in_region,
+           coalesce(sum(n.slots) filter (where t.region is null or coalesce(n.region, a.region) = t.region), 0) as slots,
+           coalesce(sum(h.held) filter (where t.region is null or coalesce(n.region, a.region) = t.region), 0) as held,
            count(*) filter (where h.suspects > 0) as suspects
     from agent_instances n
     left join lateral (
