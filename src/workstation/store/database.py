@@ -45,7 +45,8 @@ _CUT_OFF = (
     asyncpg.InsufficientResourcesError,
     asyncpg.InternalClientError,
 )
-_REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+# Too deep or too wide is a matter of the data as well.
+_REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 _CLASHED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
