@@ -3,11 +3,11 @@
 import os
 import sys
 
-from workstation.server.run import StartFailure, up
+from workstation.server.run import StartFailure, Told, up
 from workstation.server.settings import Settings
 
 if __name__ == "__main__":
     try:
-        sys.exit(up(Settings.from_environment(os.environ), announce=lambda running: print(running, flush=True)))
+        sys.exit(up(Settings.from_environment(os.environ), Told(lambda running: print(running, flush=True))))
     except StartFailure as failure:
         sys.exit(str(failure))
