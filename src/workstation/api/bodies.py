@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Generic, TypeVar, get_args, get_origin
@@ -86,8 +85,7 @@ def _read(read: Reader, raw: msgspec.Raw) -> Any:
     except msgspec.ValidationError:
         if b"." not in bytes(raw):
             raise
-        whole = json.dumps(_with_whole_numbers(msgspec.json.decode(raw)))
-        return read(msgspec.Raw(whole.encode()))
+        return read(msgspec.Raw(msgspec.json.encode(_with_whole_numbers(msgspec.json.decode(raw)))))
 
 
 def _with_whole_numbers(value: Any) -> Any:
