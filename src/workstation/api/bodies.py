@@ -15,6 +15,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 Reader = Callable[[msgspec.Raw], Any]
 
 _MAX_EXACT: Final = 2.0**53
+_MAYBE_FRACTION: Final = frozenset(b".eE")
 _AT: Final = re.compile(r" - at `\$(.*)`$")
 _RAW_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -83,7 +84,7 @@ def _read(read: Reader, raw: msgspec.Raw) -> Any:
     try:
         return read(raw)
     except msgspec.ValidationError:
-        if b"." not in bytes(raw):
+        if _MAYBE_FRACTION.isdisjoint(bytes(raw)):
             raise
         return read(msgspec.Raw(msgspec.json.encode(_with_whole_numbers(msgspec.json.decode(raw)))))
 

@@ -55,7 +55,7 @@ def _check_escapes(text: bytes) -> int:
 
 def _is_deeper(document: Any, levels: int) -> bool:
     layer = [document]
-    for _ in range(levels + 1):
+    for _ in range(levels):
         layer = [
             inner
             for outer in layer
