@@ -6,7 +6,6 @@ One database with the current schema serves a whole test process; each test find
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
@@ -21,7 +20,8 @@ from workstation.domain.errors import Refusal
 from workstation.domain.tasks import Claim, NewTask, OutcomeKind, Report, TaskError
 from workstation.services import instances, queue
 from workstation.services.instances import Hello
-from workstation.services.queue import Accepted, Unit
+from workstation.services.queue import Accepted, Created, Unit
+from workstation.store import tasks as task_store
 from workstation.store.database import Connection, Database
 from workstation.store.tasks import Look
 
@@ -75,8 +75,8 @@ class Spine:
 
     async def told(self, type_: str) -> list[int]:
         """The tasks that events of a type tell of, in order."""
-        rows = await self.fetch("select items from events where type = $1 order by id", type_)
-        return [int(item[0]) for row in rows for item in json.loads(row["items"])]
+        rows = await self.fetch("select tasks from events where type = $1 order by id", type_)
+        return [task for row in rows for task in row["tasks"]]
 
     # -- agents ---------------------------------------------------------------------------------------------------
 
@@ -110,10 +110,17 @@ class Spine:
 
     async def submit(self, *tasks: NewTask, takers: Sequence[Any] | None = None) -> list[int]:
         """Create the tasks of one request; their numbers. A refusal is raised."""
-        answer = await self.on(lambda c: queue.submit_alone(c, Unit(tasks, tuple(takers or [None] * len(tasks)))))
+        (answer,) = await self.create(Unit(tasks, tuple(takers or [None] * len(tasks))))
         if isinstance(answer, Refusal):
             raise answer
         return [created.task_id for created in answer]
+
+    async def create(self, *units: Unit) -> list[list[Created] | Refusal]:
+        """What the verb answers: one request in a transaction of its own, several in one statement."""
+        n = sum(len(unit.tasks) for unit in units)
+        ids = await self.on(lambda c: task_store.take_ids(c, n))
+        verb = queue.submit if len(units) > 1 else queue.submit_alone
+        return await self.on(lambda c: verb(c, units, ids))
 
     async def claim(
         self,

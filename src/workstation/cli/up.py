@@ -52,12 +52,15 @@ def _run(settings: Settings) -> int:
     from workstation.server.run import up as run
 
     try:
-        return run(settings, announce=announce)
+        code = run(settings, announce=announce)
     except DataFolderTaken as taken:
         _show_running(taken.holder)
         return 0
     except (StartFailure, DataFolderFailure) as failure:
         raise Trouble(str(failure)) from failure
+    if code == 0:
+        say("✓", "stopped")
+    return code
 
 
 def announce(running: Running) -> None:

@@ -45,16 +45,13 @@ def settings_off(address: str) -> tuple[str, ...]:
 
 def browser() -> str | None:
     """The program the browser agent starts, tried for its version; None where there is none that runs."""
+    with sync_playwright() as playwright:
+        own = playwright.chromium.executable_path
     try:
-        program = find_browser(read_settings().browser_path, _playwrights_own())
+        program = find_browser(read_settings().browser_path, own)
     except FileNotFoundError:
         return None
     return program if _runs([program, "--version"]) else None
-
-
-def _playwrights_own() -> str:
-    with sync_playwright() as playwright:
-        return playwright.chromium.executable_path
 
 
 def sandbox_trouble() -> str | None:

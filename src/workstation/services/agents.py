@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from workstation.domain.errors import Conflict, Forbidden, NotFound
 from workstation.domain.principal import Principal, Role
+from workstation.services import agent_status
 from workstation.store import agents as store
 from workstation.store import launches as launch_store
 from workstation.store import tasks as task_store
@@ -88,14 +89,14 @@ async def start(database: Database, agent_id: int, principal: Principal) -> Orde
     """Want an agent to run; the supervisor brings it about. An order repeated is harmless."""
     async with database.transaction() as connection:
         row = await store.order_start(connection, agent_id)
-        return await _ordered(connection, row, agent_id, "agent.start_requested", principal)
+        return await _ordered(connection, row, agent_id, "start", principal)
 
 
 async def restart(database: Database, agent_id: int, principal: Principal) -> Order:
     """Want an agent to be stopped and started again; raises Conflict for one that is started elsewhere."""
     async with database.transaction() as connection:
         row = await store.order_restart(connection, agent_id)
-        order = await _ordered(connection, row, agent_id, "agent.restart_requested", principal)
+        order = await _ordered(connection, row, agent_id, "restart", principal)
         if order.runtime == "external":
             raise Conflict(f"Agent {agent_id} is started elsewhere; restart its process there.")
         return order
@@ -105,14 +106,19 @@ async def stop(database: Database, agent_id: int, principal: Principal, *, force
     """Want an agent to be stopped: drained first, or at once with force. An order repeated is harmless."""
     async with database.transaction() as connection:
         row = await store.order_stop(connection, agent_id, force)
-        return await _ordered(connection, row, agent_id, "agent.stop_requested", principal)
+        return await _ordered(connection, row, agent_id, "stop", principal)
 
 
-async def _ordered(connection: Connection, row: Row | None, agent_id: int, event: str, principal: Principal) -> Order:
+async def _ordered(connection: Connection, row: Row | None, agent_id: int, verb: str, principal: Principal) -> Order:
     if row is None:
         raise NotFound(f"There is no agent {agent_id}; list them with GET /api/agents.")
-    await store.tell(connection, event, agent_id, principal.owner, {})
-    return Order(agent_id, row["status"], row["runtime"], row["generation"])
+    status = row["status"]
+    await store.tell(connection, f"agent.{verb}_requested", agent_id, principal.owner, {})
+    if status != row["was"]:
+        await agent_status.tell(connection, agent_id, status, f"{verb} was asked for", principal.owner)
+    if row["runtime"] == "external":
+        status = (await agent_status.refresh_external(connection, [agent_id])).get(agent_id, status)
+    return Order(agent_id, status, row["runtime"], row["generation"])
 
 
 async def report_health(connection: Connection, reports: Sequence[HealthReport]) -> set[int]:

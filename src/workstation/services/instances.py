@@ -9,7 +9,7 @@ from uuid import UUID
 
 from workstation.domain.errors import Conflict, LeaseLost, NotFound
 from workstation.domain.tasks import Claim
-from workstation.services import queue
+from workstation.services import agent_status, queue
 from workstation.store import agents as agent_store
 from workstation.store import instances as store
 from workstation.store import launches as launch_store
@@ -57,6 +57,7 @@ async def hello(connection: Connection, said: Hello) -> list[Claim]:
                 said.version,
             ),
             LEASE,
+            takes_work=agent["desired_status"] == "running",
         )
         if is_new is None:
             raise LeaseLost("This instance is dead: its lease lapsed; come again as a new instance.")
@@ -66,9 +67,10 @@ async def hello(connection: Connection, said: Hello) -> list[Claim]:
             connection, said.agent_id, said.task_types, said.capabilities, said.health_interval_ms
         )
         if agent["runtime"] == "external":
-            await agent_store.refresh_external(connection, [said.agent_id])
+            await agent_status.refresh_external(connection, [said.agent_id])
         elif said.launch_id is not None:
-            await agent_store.say_hello(connection, said.agent_id, said.launch_id)
+            if await agent_store.say_hello(connection, said.agent_id, said.launch_id):
+                await agent_status.tell(connection, said.agent_id, "running", "connected", f"agent:{said.agent_id}")
             await launch_store.mark_ready(connection, said.launch_id)
     return [] if is_new else (await queue.held_by(connection, [said.instance_id]))[said.instance_id]
 
@@ -92,14 +94,14 @@ async def goodbye(connection: Connection, instances: Sequence[UUID], reason: str
     """They have gone; what they still held is given to others by the reaper."""
     async with connection.transaction():
         agents = await store.finish(connection, instances, reason)
-        await agent_store.refresh_external(connection, sorted(agents))
+        await agent_status.refresh_external(connection, sorted(agents))
 
 
 async def evict_stopped(connection: Connection) -> list[UUID]:
     """End instances whose agent was stopped and that did not go in time; returns them."""
     async with connection.transaction():
         evicted = await store.evict_stopped(connection)
-        await agent_store.refresh_external(connection, sorted({agent for _, agent in evicted}))
+        await agent_status.refresh_external(connection, sorted({agent for _, agent in evicted}))
     return [instance for instance, _ in evicted]
 
 
@@ -108,5 +110,5 @@ async def reap_lapsed(connection: Connection, limit: int) -> list[UUID]:
     async with connection.transaction():
         await store.clamp_leases(connection, LEASE)
         lapsed = await store.reap_lapsed(connection, limit)
-        await agent_store.refresh_external(connection, sorted({agent for _, agent in lapsed}))
+        await agent_status.refresh_external(connection, sorted({agent for _, agent in lapsed}))
     return [instance for instance, _ in lapsed]

@@ -171,13 +171,11 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
 
 async def complete(connection: Connection, reports: Sequence[Report]) -> list[Accepted | Refusal]:
     """Complete attempts under the fence; a repeated report of a completed attempt is answered alike."""
-    done = await store.complete(connection, reports)
-    missed = [report for report in reports if (report.task_id, report.attempt) not in done]
-    repeats = await _judge_missed(connection, missed) if missed else {}
-    return [
-        Accepted("completed") if (key := (report.task_id, report.attempt)) in done else repeats[key]
-        for report in reports
-    ]
+    first = _first_of_each(reports)
+    done = await store.complete(connection, first.values())
+    late = [report for key, report in first.items() if key not in done]
+    answers = await _judge_late(connection, late) if late else {}
+    return [Accepted("completed") if _key(report) in done else answers[_key(report), report.kind] for report in reports]
 
 
 async def settle(
@@ -185,40 +183,49 @@ async def settle(
 ) -> list[Accepted | Refusal]:
     """End attempts that failed, ran out of time, were released or lost: decide under lock, write, commit.
 
-    A task reported twice in one call is settled by the first report.
+    An attempt reported twice in one call is settled by the first report.
     """
-    first: dict[tuple[int, int], Report] = {}
-    for report in reports:
-        first.setdefault((report.task_id, report.attempt), report)
-    ordered = list(first.values())
+    first = _first_of_each(reports)
     async with connection.transaction():
-        held = await store.lock_held(connection, ordered)
+        held = await store.lock_held(connection, list(first.values()))
         decided = [
             (report, decide.settle(held[key], report, jitter()), held[key].agent_id)
             for key, report in first.items()
             if key in held
         ]
         written = await store.settle(connection, decided) if decided else {}
-    missed = [report for report in reports if (report.task_id, report.attempt) not in written]
-    repeats = await _judge_missed(connection, missed) if missed else {}
-    answers: list[Accepted | Refusal] = []
+    answers: dict[tuple[store.HeldAttempt, OutcomeKind], Accepted | Refusal] = {}
+    for report, _, _ in decided:
+        row = written[report.task_id, report.attempt]
+        answers[_key(report), report.kind] = Accepted(row.status, row.run_at, row.lane, row.wait_seconds)
+    late = [report for report in reports if (_key(report), report.kind) not in answers]
+    if late:
+        answers.update(await _judge_late(connection, late))
+    return [answers[_key(report), report.kind] for report in reports]
+
+
+def _key(report: Report) -> store.HeldAttempt:
+    return report.task_id, report.attempt, report.instance_id
+
+
+def _first_of_each(reports: Sequence[Report]) -> dict[store.HeldAttempt, Report]:
+    first: dict[store.HeldAttempt, Report] = {}
     for report in reports:
-        key = (report.task_id, report.attempt)
-        row = written.get(key)
-        answers.append(repeats[key] if row is None else Accepted(row.status, row.run_at, row.lane, row.wait_seconds))
-    return answers
+        first.setdefault(_key(report), report)
+    return first
 
 
-async def _judge_missed(connection: Connection, reports: Sequence[Report]) -> dict[tuple[int, int], Accepted | Refusal]:
+async def _judge_late(
+    connection: Connection, reports: Sequence[Report]
+) -> dict[tuple[store.HeldAttempt, OutcomeKind], Accepted | Refusal]:
     """A report that settled nothing is either one heard before, which is answered alike, or comes too late."""
-    keys = [(report.task_id, report.attempt) for report in reports]
-    found = await store.find_attempts(connection, keys)
-    answers: dict[tuple[int, int], Accepted | Refusal] = {}
-    for key, report, attempt in zip(keys, reports, found, strict=True):
+    found = await store.find_attempts(connection, [(report.task_id, report.attempt) for report in reports])
+    answers: dict[tuple[store.HeldAttempt, OutcomeKind], Accepted | Refusal] = {}
+    for report, attempt in zip(reports, found, strict=True):
         if attempt is not None and attempt[0] == report.kind.value and attempt[1] == report.instance_id:
-            answers[key] = Accepted(attempt[2], attempt[3])
+            answers[_key(report), report.kind] = Accepted(attempt[2], attempt[3])
         else:
-            answers[key] = LeaseLost(
+            answers[_key(report), report.kind] = LeaseLost(
                 f"Attempt {report.attempt} of task {report.task_id} is not held by this instance any more: drop it."
             )
     return answers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from workstation.services import tokens
+from workstation.services import agent_status, tokens
 from workstation.store import agents as agent_store
 from workstation.store import instances as instance_store
 from workstation.store import launches as store
@@ -13,13 +13,6 @@ from workstation.store.agents import Observation
 from workstation.store.database import Connection, Database, Row
 
 ACTOR = "supervisor"
-_EVENTS = {
-    "starting": "agent.starting",
-    "running": "agent.started",
-    "stopping": "agent.stopping",
-    "stopped": "agent.stopped",
-    "error": "agent.failed",
-}
 
 
 async def list_supervised(database: Database, node_id: UUID) -> list[Row]:
@@ -74,6 +67,9 @@ async def observe(database: Database, agent_id: int, seen: Observation, generati
         await _observe(connection, agent_id, seen, generation)
 
 
-async def _observe(connection: Connection, agent_id: int, seen: Observation, generation: int) -> None:
-    if await agent_store.observe(connection, agent_id, seen, generation):
-        await agent_store.tell(connection, _EVENTS[seen.status], agent_id, ACTOR, {"reason": seen.reason})
+async def _observe(connection: Connection, agent_id: int, seen: Observation, generation: int) -> bool:
+    """Whether anything was written: not when a newer order came, nor when nothing has changed."""
+    was = await agent_store.observe(connection, agent_id, seen, generation)
+    if was is not None and was != seen.status:
+        await agent_status.tell(connection, agent_id, seen.status, seen.reason, ACTOR)
+    return was is not None

@@ -132,17 +132,17 @@ async def changed_since(connection: Connection, floor: str) -> tuple[list[Row], 
 
 
 async def order_start(connection: Connection, agent_id: int) -> Row | None:
-    """Ask for an agent to run: its row (status, runtime, generation), or None when there is none."""
+    """Ask for an agent to run: its row (status, runtime, generation, was: its status before), or None."""
     return await connection.fetchrow(_SQL["order_start"], agent_id)
 
 
 async def order_restart(connection: Connection, agent_id: int) -> Row | None:
-    """Ask for an agent to be stopped and started: its row (status, runtime, generation), or None."""
+    """Ask for an agent to be stopped and started: its row as order_start has it, or None."""
     return await connection.fetchrow(_SQL["order_restart"], agent_id)
 
 
 async def order_stop(connection: Connection, agent_id: int, force: bool) -> Row | None:
-    """Ask for an agent to stop: its row (status, runtime, generation), or None when there is none."""
+    """Ask for an agent to stop: its row as order_start has it, or None when there is none."""
     return await connection.fetchrow(_SQL["order_stop"], agent_id, force)
 
 
@@ -157,8 +157,8 @@ class Observation:
     desired_status: str | None = None
 
 
-async def observe(connection: Connection, agent_id: int, seen: Observation, generation: int) -> bool:
-    """Write an observation; false when nothing changed or the order it belongs to is an old one."""
+async def observe(connection: Connection, agent_id: int, seen: Observation, generation: int) -> str | None:
+    """Write an observation: the status before; None when nothing changed or the order it belongs to is an old one."""
     row = await connection.fetchrow(
         _SQL["observe"],
         agent_id,
@@ -169,13 +169,13 @@ async def observe(connection: Connection, agent_id: int, seen: Observation, gene
         seen.desired_status,
         generation,
     )
-    return row is not None
+    return None if row is None else str(row["was"])
 
 
-async def refresh_external(connection: Connection, agents: Sequence[int]) -> list[tuple[int, str]]:
-    """Let agents that are started elsewhere be running while an instance lives: the (agent, status) that changed."""
+async def refresh_external(connection: Connection, agents: Sequence[int]) -> list[tuple[int, str, str]]:
+    """Let agents that are started elsewhere be running while an instance lives: (agent, status, reason) of changes."""
     rows = await connection.fetch(_SQL["refresh_external"], sorted(agents))
-    return [(row["id"], row["status"]) for row in rows]
+    return [(row["id"], row["status"], row["status_reason"]) for row in rows]
 
 
 async def declare(

@@ -45,7 +45,8 @@ _CUT_OFF = (
     asyncpg.InsufficientResourcesError,
     asyncpg.InternalClientError,
 )
-_REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+# Too deep or too wide is a matter of the data as well.
+_REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 _CLASHED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
@@ -94,9 +95,13 @@ class Database:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Connection]:
-        """A pooled connection for a few statements; waits at most 1.5 s for one."""
+        """A pooled connection for a few statements; waits at most 1.5 s for one that answers."""
+        deadline = asyncio.get_running_loop().time() + CONNECT_DEADLINE.total_seconds()
         with translated():
             async with self._pool.acquire(timeout=CONNECT_DEADLINE.total_seconds()) as connection:
+                # A database that hangs is to be found out now, not after the long deadline of a statement.
+                async with asyncio.timeout_at(deadline):
+                    await connection.execute("select")
                 yield connection
 
     @asynccontextmanager
@@ -142,17 +147,19 @@ class HotConnection:
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
 
     async def run(self, work: Callable[[Connection], Awaitable[T]], *, repeat: bool = False) -> T:
-        """Run work(connection) within the deadline; deadlocks are retried.
+        """Run work(connection) within the deadline, connecting and repeating included; deadlocks are retried.
 
         Unavailable means that the connection was lost or the deadline passed: what was sent may have been done or not.
         With repeat, work is done once more on a new connection first: only for what may be done twice.
         """
-        try:
-            return await self._run(work)
-        except Unavailable:
-            if not repeat:
-                raise
-            return await self._run(work)
+        with translated():
+            async with asyncio.timeout(HOT_DEADLINE.total_seconds()):
+                try:
+                    return await self._run(work)
+                except Unavailable:
+                    if not repeat:
+                        raise
+                    return await self._run(work)
 
     async def _run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         for tries_left in reversed(range(_RETRIES_AFTER_DEADLOCK)):

@@ -26,8 +26,11 @@ class NewInstance:
     version: str | None = None
 
 
-async def hello(connection: Connection, new: NewInstance, lease: timedelta) -> bool | None:
-    """Keep a new instance, or renew one that comes back: whether it is new; None when it is dead or another agent's."""
+async def hello(connection: Connection, new: NewInstance, lease: timedelta, *, takes_work: bool) -> bool | None:
+    """Keep a new instance, or renew one that comes back: whether it is new; None when it is dead or another agent's.
+
+    takes_work lets one that was draining take tasks again.
+    """
     row = await connection.fetchrow(
         _SQL["hello"],
         new.id,
@@ -38,6 +41,7 @@ async def hello(connection: Connection, new: NewInstance, lease: timedelta) -> b
         new.region,
         new.version,
         lease,
+        takes_work,
     )
     return None if row is None else bool(row["is_new"])
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -18,6 +19,10 @@ from workstation.store.database import Connection, Row
 from workstation.store.statements import load
 
 _SQL = load("tasks")
+
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+HeldAttempt: TypeAlias = tuple[int, int, UUID]
+"""An attempt as its holder names it: task, attempt, instance."""
 
 
 class Inserted(msgspec.Struct, frozen=True, gc=False):
@@ -136,8 +141,8 @@ async def lanes_with_work(connection: Connection) -> set[str]:
     return {row["lane"] for row in await connection.fetch(_SQL["lanes_with_work"])}
 
 
-async def complete(connection: Connection, reports: Iterable[Report]) -> set[tuple[int, int]]:
-    """Complete attempts; returns the (task, attempt) pairs that held their lease and are now completed."""
+async def complete(connection: Connection, reports: Iterable[Report]) -> set[HeldAttempt]:
+    """Complete attempts, each named once; returns those that held their lease and are now completed."""
     ordered = sorted(reports, key=lambda report: report.task_id)
     rows = await connection.fetch(
         _SQL["complete"],
@@ -147,10 +152,10 @@ async def complete(connection: Connection, reports: Iterable[Report]) -> set[tup
         [report.result for report in ordered],
         [report.usage for report in ordered],
     )
-    return {(row[0], row[1]) for row in rows}
+    return {(row[0], row[1], row[2]) for row in rows}
 
 
-async def lock_held(connection: Connection, reports: Sequence[Report]) -> dict[tuple[int, int], Held]:
+async def lock_held(connection: Connection, reports: Sequence[Report]) -> dict[HeldAttempt, Held]:
     """Lock the tasks whose reported attempt still holds its lease; the others are absent."""
     rows = await connection.fetch(
         _SQL["lock_held"],
@@ -158,7 +163,7 @@ async def lock_held(connection: Connection, reports: Sequence[Report]) -> dict[t
         [report.attempt for report in reports],
         [report.instance_id for report in reports],
     )
-    return {(row[0], row[1]): Held(row[2], row[3], row[4], row[5], row[6]) for row in rows}
+    return {(row[0], row[1], row[2]): Held(*row[3:8]) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +204,19 @@ async def settle(
 def _error_json(error: TaskError | None, attempt: int) -> str | None:
     if error is None:
         return None
-    return json.dumps({"type": error.type, "message": error.message, "attempt": attempt, "retryable": error.retryable})
+    return json.dumps(
+        {
+            "type": _storable(error.type),
+            "message": _storable(error.message),
+            "attempt": attempt,
+            "retryable": error.retryable,
+        }
+    )
+
+
+def _storable(text: str) -> str:
+    """The text with U+FFFD for what the database cannot keep: NUL and lone surrogates."""
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 async def find_attempts(

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from workstation_sdk.finding import agent_of, find_agent
 
 from workstation.domain.principal import Role
 from workstation.services.signing import Grant, SigningKey
 from workstation_sdk import Server
+from workstation_sdk.finding import agent_of, find_agent
 
 
 def token(role: Role, agent_id: int | None = None) -> str:

@@ -298,8 +298,14 @@ begin
         select agent_id, case when agent_id is null then capability end,
                count(*) filter (where status = 'waiting'), count(*) filter (where status = 'pending'),
                count(*) filter (where status = 'running'), count(*) filter (where status = 'completed'),
-               count(*) filter (where status = 'failed'), count(*) filter (where status = 'cancelled'), 0
+               count(*) filter (where status = 'failed'), count(*) filter (where status = 'cancelled'),
+               coalesce(sum((extract(epoch from completed_at - started_at) * 1000)::bigint)
+                        filter (where status = 'completed'), 0)
         from new_rows group by 1, 2;
+    elsif tg_op = 'TRUNCATE' then
+        insert into task_counts
+        select agent_id, capability, -sum(waiting), -sum(pending), -sum(running), 0, 0, 0, 0
+        from task_counts group by 1, 2;
     elsif tg_op = 'DELETE' then
         -- finished tasks that are pruned stay counted
         insert into task_counts
@@ -318,7 +324,7 @@ begin
                    sum(case when status = 'completed' then n else 0 end) as completed,
                    sum(case when status = 'failed' then n else 0 end) as failed,
                    sum(case when status = 'cancelled' then n else 0 end) as cancelled,
-                   sum(case when status = 'completed'
+                   sum(case when status = 'completed' and started_at is not null
                        then n * (extract(epoch from completed_at - started_at) * 1000)::bigint else 0 end) as ms
             from (
                 select 1 as n, agent_id, capability, status, started_at, completed_at from new_rows
@@ -337,6 +343,8 @@ create trigger count_updated_tasks after update on agent_tasks
     referencing old table as old_rows new table as new_rows for each statement execute function count_tasks();
 create trigger count_deleted_tasks after delete on agent_tasks
     referencing old table as old_rows for each statement execute function count_tasks();
+create trigger count_truncated_tasks after truncate on agent_tasks
+    for each statement execute function count_tasks();
 
 -- The gates. The claim and the explanation of a waiting task ask these same functions.
 -- Null: open. Otherwise the name of the gate that holds.

@@ -61,53 +61,63 @@ from agent_registry where changed_tx >= $1::text::xid8
 select pg_snapshot_xmin(pg_current_snapshot())::text
 
 -- name: order_start
-update agent_registry
+update agent_registry r
 set desired_status = 'running', force_stop = false, start_attempts = '{}', next_start_at = null,
-    generation = generation + 1, unhealthy_since = null,
-    status = case when status in ('error', 'stopped') and runtime <> 'external' then 'starting' else status end,
-    status_reason = case when status in ('error', 'stopped') then 'start was asked for' else status_reason end
-where id = $1 and removed_at is null
-returning id, status, runtime, generation
+    generation = r.generation + 1, unhealthy_since = null,
+    status = case when r.status in ('error', 'stopped') and r.runtime <> 'external' then 'starting' else r.status end,
+    status_reason = case when r.status in ('error', 'stopped') then 'start was asked for' else r.status_reason end
+from (select id, status from agent_registry where id = $1 and removed_at is null for update) was
+where r.id = was.id
+returning r.id, r.status, r.runtime, r.generation, was.status as was
 
 -- name: order_restart
-update agent_registry
+update agent_registry r
 set desired_status = 'running', force_stop = false, start_attempts = '{}', next_start_at = null, restart_at = now(),
-    generation = generation + 1, unhealthy_since = null,
-    status = case when runtime = 'external' then status when status = 'running' then 'stopping' else 'starting' end,
+    generation = r.generation + 1, unhealthy_since = null,
+    status = case when r.runtime = 'external' then r.status when r.status = 'running' then 'stopping' else 'starting' end,
     status_reason = 'restart was asked for'
-where id = $1 and removed_at is null
-returning id, status, runtime, generation
+from (select id, status from agent_registry where id = $1 and removed_at is null for update) was
+where r.id = was.id
+returning r.id, r.status, r.runtime, r.generation, was.status as was
 
 -- name: order_stop
-update agent_registry
-set desired_status = 'stopped', force_stop = $2, next_start_at = null, generation = generation + 1,
-    status = case when status in ('running', 'starting') then 'stopping' when status = 'error' then 'stopped'
-                  else status end,
+update agent_registry r
+set desired_status = 'stopped', force_stop = $2, next_start_at = null, generation = r.generation + 1,
+    status = case when r.status in ('running', 'starting') then 'stopping' when r.status = 'error' then 'stopped'
+                  else r.status end,
     status_reason = 'stop was asked for'
-where id = $1 and removed_at is null
-returning id, status, runtime, generation
+from (select id, status from agent_registry where id = $1 and removed_at is null for update) was
+where r.id = was.id
+returning r.id, r.status, r.runtime, r.generation, was.status as was
 
 -- name: observe
 -- What the supervisor saw. The generation keeps a late observation from undoing a newer order.
-update agent_registry
-set status = $2, status_reason = $3, next_start_at = $4, start_attempts = coalesce($5, start_attempts),
-    desired_status = coalesce($6, desired_status)
-where id = $1 and generation = $7
-  and (status, status_reason, next_start_at) is distinct from ($2, $3, $4)
-returning id, status
+update agent_registry r
+set status = $2, status_reason = $3, next_start_at = $4, start_attempts = coalesce($5, r.start_attempts),
+    desired_status = coalesce($6, r.desired_status)
+from (select id, status from agent_registry where id = $1 and generation = $7 for update) was
+where r.id = was.id
+  and (r.status, r.status_reason, r.next_start_at, r.start_attempts)
+      is distinct from ($2, $3, $4, coalesce($5, r.start_attempts))
+returning r.id, was.status as was
 
 -- name: refresh_external
--- An agent that is started elsewhere runs while one of its instances lives.
+-- An agent that is started elsewhere runs while one of its instances lives, and is stopped when the last is gone.
 update agent_registry r
-set status = case when s.alive then 'running' else 'stopped' end,
-    status_reason = case when s.alive then 'connected' else 'no instance is connected' end
+set status = s.status, status_reason = s.reason
 from (
-    select a.id, exists (
-        select from agent_instances n where n.agent_id = a.id and n.status in ('live', 'draining')) as alive
-    from agent_registry a where a.id = any ($1::bigint[])
+    select e.id, case when not e.alive then 'stopped' when e.desired_status = 'running' then 'running'
+                      else 'stopping' end as status,
+           case when not e.alive then 'no instance is connected' when e.desired_status = 'running' then 'connected'
+                else 'stop was asked for' end as reason
+    from (
+        select a.id, a.desired_status, exists (
+            select from agent_instances n where n.agent_id = a.id and n.status in ('live', 'draining')) as alive
+        from agent_registry a where a.id = any ($1::bigint[]) and a.runtime = 'external'
+    ) e
 ) s
-where r.id = s.id and r.runtime = 'external' and (r.status = 'running') <> s.alive
-returning r.id, r.status
+where r.id = s.id and r.status <> s.status
+returning r.id, r.status, r.status_reason
 
 -- name: declare
 -- What an agent says of itself at hello; written only where it differs.

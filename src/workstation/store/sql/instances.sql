@@ -4,7 +4,8 @@ insert into agent_instances as n
     (id, agent_id, launch_id, node_id, slots, region, version, lease_expires_at)
 values ($1, $2, $3, $4, $5, $6, $7, now() + $8::interval)
 on conflict (id) do update
-    set lease_expires_at = now() + $8::interval, node_id = $4, slots = $5
+    set lease_expires_at = now() + $8::interval, node_id = $4, slots = $5,
+        status = case when $9::boolean then 'live' else n.status end
     where n.status in ('live', 'draining') and n.agent_id = $2
 returning id, status, (xmax = 0) as is_new
 

@@ -130,7 +130,8 @@ with done as (
     from unnest($1::bigint[], $2::int[], $3::uuid[], $4::text[], $5::text[])
          as i (task_id, attempt, instance_id, result, usage)
     where t.id = i.task_id and t.status = 'running' and t.attempt = i.attempt and t.instance_id = i.instance_id
-    returning t.id, t.attempt, t.started_at, t.agent_id, t.type, t.created_by, t.version, i.usage
+    returning t.id, t.attempt, t.started_at, t.agent_id, t.type, t.created_by, t.version, i.usage,
+              i.instance_id as held_by
 ), ended as (
     update task_attempts a
     set outcome = 'completed', ended_at = now(), usage = d.usage::jsonb
@@ -142,10 +143,10 @@ with done as (
            array_agg(type), array_agg(created_by)
     from done having count(*) > 0
 )
-select id, attempt from done
+select id, attempt, held_by from done
 
 -- name: lock_held
-select t.id, t.attempt, t.retry_count, t.max_retries, t.lost_count, t.release_count, t.agent_id
+select t.id, t.attempt, t.instance_id, t.retry_count, t.max_retries, t.lost_count, t.release_count, t.agent_id
 from unnest($1::bigint[], $2::int[], $3::uuid[]) as i (task_id, attempt, instance_id)
 join agent_tasks t on t.id = i.task_id
 where t.status = 'running' and t.attempt = i.attempt and t.instance_id = i.instance_id
@@ -157,7 +158,8 @@ with settled as (
     update agent_tasks t
     set status = i.status, instance_id = null, deadline_at = null,
         agent_id = case when i.status = 'pending' and t.capability is not null then null else t.agent_id end,
-        run_at = case when i.status = 'pending' then greatest(t.run_at, now() + i.delay) else t.run_at end,
+        -- what need not wait keeps its place in the queue
+        run_at = case when i.delay > interval '0' then greatest(t.run_at, now() + i.delay) else t.run_at end,
         completed_at = case when i.status <> 'pending' then now() end,
         result = case when i.status = 'failed'
                       then jsonb_build_object('success', false, 'error', i.error::jsonb ->> 'message') else t.result end,
@@ -322,9 +324,9 @@ left join agent_registry a
        or (t.capability is not null and a.removed_at is null and a.capabilities @> array[t.capability])
 left join lateral (
     select count(*) as instances,
-           count(*) filter (where t.region is null or n.region = t.region) as in_region,
-           coalesce(sum(n.slots) filter (where t.region is null or n.region = t.region), 0) as slots,
-           coalesce(sum(h.held) filter (where t.region is null or n.region = t.region), 0) as held,
+           count(*) filter (where t.region is null or coalesce(n.region, a.region) = t.region) as in_region,
+           coalesce(sum(n.slots) filter (where t.region is null or coalesce(n.region, a.region) = t.region), 0) as slots,
+           coalesce(sum(h.held) filter (where t.region is null or coalesce(n.region, a.region) = t.region), 0) as held,
            count(*) filter (where h.suspects > 0) as suspects
     from agent_instances n
     left join lateral (
