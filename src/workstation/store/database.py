@@ -99,9 +99,7 @@ class Database:
         deadline = asyncio.get_running_loop().time() + CONNECT_DEADLINE.total_seconds()
         with translated():
             async with self._pool.acquire(timeout=CONNECT_DEADLINE.total_seconds()) as connection:
-                # A database that hangs is to be found out now, not after the long deadline of a statement.
-                async with asyncio.timeout_at(deadline):
-                    await connection.execute("select")
+                await _answer_by(connection, deadline)
                 yield connection
 
     @asynccontextmanager
@@ -136,6 +134,17 @@ class Database:
             await asyncio.wait_for(self._pool.close(), 1)
         except TimeoutError:
             self._pool.terminate()
+
+
+async def _answer_by(connection: Connection, deadline: float) -> None:
+    """Find out now whether the database hangs, not after the long deadline of a statement."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            await connection.execute("select")
+    except TimeoutError:
+        # Giving it back as it is would mean to wait for it once more.
+        connection.terminate()
+        raise
 
 
 class HotConnection:
