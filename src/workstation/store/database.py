@@ -96,9 +96,12 @@ class Database:
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Connection]:
         """A pooled connection for a few statements; waits at most 1.5 s for one."""
-        with translated():
-            async with self._pool.acquire(timeout=CONNECT_DEADLINE.total_seconds()) as connection:
-                yield connection
+        try:
+            with translated():
+                async with self._pool.acquire(timeout=CONNECT_DEADLINE.total_seconds()) as connection:
+                    yield connection
+        except _CLASHED as error:
+            raise Unavailable("The database was busy with the same rows; try again in a moment.") from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
