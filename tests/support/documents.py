@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 @cache
 def tracked_files() -> tuple[Path, ...]:
-    """Every file git knows or would add, relative to the root; links to places outside and ignored files are not among them."""
+    """Every file git knows or would add, relative to the root; ignored files are not among them."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -66,15 +66,22 @@ class Block(NamedTuple):
 
 def fenced_blocks(text: str) -> Iterator[Block]:
     """Every fenced block of a page, in order."""
-    for found in re.finditer(r"^```(.*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+    for found in re.finditer(r"^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         yield Block(tuple(found[1].split()), found[2], text.count("\n", 0, found.start()) + 1)
+
+
+@cache
+def tree_of(path: str | Path) -> ast.Module:
+    """The syntax tree of a Python file."""
+    return ast.parse(text_of(path))
 
 
 @cache
 def functions_of(path: str) -> frozenset[str]:
     """The names of the functions a Python file defines."""
-    tree = ast.parse(text_of(path))
-    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return frozenset(
+        node.name for node in ast.walk(tree_of(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
 
 
 def what_is_missing(reference: str) -> str | None:

@@ -101,9 +101,8 @@ def _check_result(task: asyncpg.Record, reports: Mapping[tuple[int, int], set[st
 async def _check_events(server: LiveServer, history: History) -> None:
     """Every change of every task has its event: versions 1 to the last, each once."""
     rows = await server.rows(
-        "select (item ->> 0)::bigint as task, array_agg((item ->> 1)::int order by (item ->> 1)::int) as versions "
-        "from events, jsonb_array_elements(items) as item "
-        "where items is not null and (item ->> 0)::bigint = any ($1::bigint[]) group by 1",
+        "select i.task, array_agg(i.version order by i.version) as versions "
+        "from events, unnest(tasks, versions) as i (task, version) where i.task = any ($1::bigint[]) group by 1",
         list(history.tasks),
     )
     told = {row["task"]: row["versions"] for row in rows}

@@ -51,7 +51,9 @@ class Record:
 class Load:
     """Clients that submit until they are told to stop; what has no answer is repeated with its idempotency key."""
 
-    def __init__(self, server: LiveServer, agents: Sequence[int], seed: int, clients: int = 8, pause: float = 0.06) -> None:
+    def __init__(
+        self, server: LiveServer, agents: Sequence[int], seed: int, clients: int = 8, pause: float = 0.06
+    ) -> None:
         self.record = Record()
         self._server = server
         self._agents = agents

@@ -29,9 +29,7 @@ def _fastest_folder() -> Path:
 
 
 ROOT = _fastest_folder() / f"workstation-tests-{os.geteuid()}"
-OPTIONS = PostgresOptions(
-    durable=False, shared_buffers="64MB", max_wal_size="512MB", stop_timeout=timedelta(seconds=1)
-)
+OPTIONS = PostgresOptions(durable=False, shared_buffers="64MB", max_wal_size="512MB", stop_timeout=timedelta(seconds=1))
 
 
 def private_root() -> Path:

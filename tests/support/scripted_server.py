@@ -1,6 +1,7 @@
 """A server that answers as a test tells it, over a real socket, and remembers what it was asked."""
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -67,6 +68,13 @@ class ScriptedServer:
         return found(asked) if callable(found) else found
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client may go away at any time; anything else is a mistake of the test's."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def scripted_server() -> Iterator[ScriptedServer]:
     """A running ScriptedServer."""
@@ -98,7 +106,7 @@ def scripted_server() -> Iterator[ScriptedServer]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

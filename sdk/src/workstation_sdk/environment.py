@@ -63,14 +63,14 @@ def data_folder() -> Path:
 def find_server(url: str | None = None, token: str | None = None) -> Server:
     """Return the server to use: the arguments, else the environment, else the saved credentials.
 
-    A saved token is only shown to the server it was saved for. Raises `Misconfigured` when no token is found.
+    A saved token is only shown to the server it was saved for; a token without an address goes to that server.
+    Raises `Misconfigured` when no token is found.
     """
     url = url or os.environ.get("WORKSTATION_URL")
     token = token or os.environ.get("WORKSTATION_TOKEN")
-    if not token:
-        saved = _read_saved(data_folder() / CREDENTIALS)
-        if saved and (url is None or url.rstrip("/") == saved.url.rstrip("/")):
-            url, token = saved.url, saved.token
+    saved = None if url and token else _read_saved(data_folder() / CREDENTIALS)
+    if saved and (url is None or url.rstrip("/") == saved.url.rstrip("/")):
+        url, token = saved.url, token or saved.token
     if not token:
         raise Misconfigured("no token: set WORKSTATION_TOKEN (`workstation token create` prints one)")
     return Server(_checked(url or DEFAULT_URL), token)

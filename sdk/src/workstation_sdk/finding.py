@@ -1,6 +1,9 @@
 """How an agent that was not told its number finds itself."""
 
 import asyncio
+from base64 import urlsafe_b64decode
+
+import msgspec
 
 from workstation_sdk.client.clients import AsyncClient
 from workstation_sdk.clock import monotonic
@@ -10,11 +13,31 @@ from workstation_sdk.errors import NotFound, Unavailable, Unreachable
 PAUSE_SECONDS = 1.0
 
 
+class _Claims(msgspec.Struct):
+    role: str = ""
+    agent: str | None = None
+
+
+def agent_of(token: str) -> str | None:
+    """Return the number of the agent that a token of role agent is for, or None for any other token.
+
+    Nothing is verified here: the server does that.
+    """
+    try:
+        middle = token.split(".")[1]
+        claims = msgspec.json.decode(urlsafe_b64decode(middle + "=" * (-len(middle) % 4)), type=_Claims)
+    except (IndexError, ValueError, msgspec.MsgspecError):
+        return None
+    return claims.agent if claims.role == "agent" else None
+
+
 async def find_agent(name: str, server: Server, *, offline: float) -> str:
-    """Return the number of the agent of that name.
+    """Return the number of the agent that the token is for, else of the agent of that name.
 
     Raises `NotFound` where none has it, `Unreachable` after `offline` seconds without a server.
     """
+    if (number := agent_of(server.token)) is not None:
+        return number
     ends = monotonic() + offline
     async with AsyncClient(server.url, server.token) as client:
         while True:

@@ -66,9 +66,7 @@ async def start_session(proxy_url: str, configured_path: str | None) -> BrowserS
         return BrowserSession(browser, confinement, stack.pop_all())
 
 
-async def _launch(
-    playwright: Playwright, proxy_url: str, path: str, folder: Path
-) -> tuple[Browser, Confinement]:
+async def _launch(playwright: Playwright, proxy_url: str, path: str, folder: Path) -> tuple[Browser, Confinement]:
     *stricter, last = confinements()
     for confinement in stricter:
         with suppress(PlaywrightError):

@@ -86,9 +86,10 @@ class Authenticator:
                 claims = await self._key_set.check(token, header["kid"], str(algorithm))
             else:
                 raise jwt.InvalidAlgorithmError("No key is for this algorithm")
+            expires_at = float(claims["exp"])
         except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise _refusal(error) from error
-        return _Verified(_principal(claims), float(claims["exp"]))
+        return _Verified(_principal(claims), expires_at)
 
 
 def _token(header: bytes) -> str:

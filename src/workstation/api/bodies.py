@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Generic, TypeVar, get_args, get_origin
@@ -14,6 +15,7 @@ from workstation.domain.errors import FieldProblem, ValidationFailed
 S = TypeVar("S", bound=msgspec.Struct)
 Reader = Callable[[msgspec.Raw], Any]
 
+_MAX_EXACT: Final = 2.0**53
 _AT: Final = re.compile(r" - at `\$(.*)`$")
 _RAW_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -64,7 +66,7 @@ class BodyReader(Generic[S]):
             if field in values:
                 problems.append(FieldProblem(path + name, "is given twice, in two spellings"))
             try:
-                values[field] = read(raw)
+                values[field] = _read(read, raw)
             except msgspec.ValidationError as error:
                 values[field] = None
                 problems.append(problem(path + name, error))
@@ -75,6 +77,29 @@ class BodyReader(Generic[S]):
             missing = (wire for field, wire in self._required.items() if field not in values)
             problems.extend(FieldProblem(path + wire, "is missing") for wire in missing)
         return self._struct(**values) if len(problems) == before else None
+
+
+def _read(read: Reader, raw: msgspec.Raw) -> Any:
+    """The value of a field. In JSON a whole number may be written with a fraction of zero: then it is read again."""
+    try:
+        return read(raw)
+    except msgspec.ValidationError:
+        if b"." not in bytes(raw):
+            raise
+        whole = json.dumps(_with_whole_numbers(msgspec.json.decode(raw)))
+        return read(msgspec.Raw(whole.encode()))
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    match value:
+        case float() if value.is_integer() and abs(value) <= _MAX_EXACT:
+            return int(value)
+        case list():
+            return [_with_whole_numbers(item) for item in value]
+        case dict():
+            return {key: _with_whole_numbers(item) for key, item in value.items()}
+        case _:
+            return value
 
 
 def problem(name: str, error: msgspec.ValidationError) -> FieldProblem:

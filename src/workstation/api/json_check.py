@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any, Final
 
 import msgspec
@@ -10,6 +11,8 @@ import msgspec
 from workstation.domain.errors import FieldProblem, ValidationFailed
 
 MAX_DEPTH: Final = 100
+
+_MAX_INTEGER: Final = int(sys.float_info.max)
 
 _DECODER: Final = msgspec.json.Decoder()
 _ENCODER: Final = msgspec.json.Encoder()
@@ -19,30 +22,50 @@ def check(text: bytes) -> Any:
     """The document as plain Python values.
 
     Raises ValidationFailed for what is not JSON in UTF-8, lone surrogates, NUL, a key given twice in one object,
-    nesting deeper than 100 levels, and numbers beyond 64 bits (integers) or double precision (others).
+    nesting deeper than 100 levels, and numbers beyond what double precision reaches.
     """
     try:
         document = _DECODER.decode(text)
-        again = _ENCODER.encode(document)
     except UnicodeDecodeError as error:
         raise ValidationFailed("The body is not valid UTF-8; send JSON encoded in UTF-8.") from error
     except RecursionError as error:
         raise _too_deep() from error
-    except (msgspec.ValidationError, OverflowError) as error:
-        raise ValidationFailed(
-            "The body holds a number out of range; send integers within 64 bits, larger ones as strings."
-        ) from error
+    except msgspec.ValidationError as error:
+        raise _out_of_range() from error
     except msgspec.DecodeError as error:
         raise ValidationFailed(f"The body is not valid JSON ({error}); send a JSON document.") from error
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_deeper(document, MAX_DEPTH):
+        raise _too_deep()
+    again = _encode(document)
     # Every pair has a colon outside of strings, and strings keep theirs: fewer colons means a pair was dropped.
     colons = text.count(b":")
     if b"\\u" in text:
         colons += _check_escapes(text)
     if colons != again.count(b":"):
         raise _duplicate(text)
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_deeper(document, MAX_DEPTH):
-        raise _too_deep()
     return document
+
+
+def _encode(document: Any) -> bytes:
+    try:
+        return _ENCODER.encode(document)
+    except OverflowError:
+        # An integer beyond 64 bits.
+        if _holds_huge_integer(document):
+            raise _out_of_range() from None
+        return json.dumps(document).encode()
+
+
+def _holds_huge_integer(value: Any) -> bool:
+    if type(value) is dict:
+        return any(map(_holds_huge_integer, value.values()))
+    if type(value) is list:
+        return any(map(_holds_huge_integer, value))
+    return type(value) is int and abs(value) > _MAX_INTEGER
+
+
+def _out_of_range() -> ValidationFailed:
+    return ValidationFailed("The body holds a number out of range; send numbers of more than 308 digits as strings.")
 
 
 def _check_escapes(text: bytes) -> int:

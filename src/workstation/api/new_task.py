@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from hashlib import sha256
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from workstation.api import ids
 from workstation.api.errors import wrong
 from workstation.api.schemas.tasks import CreateTask
 from workstation.domain import tasks
-from workstation.domain.errors import TooLarge
+from workstation.domain.errors import Conflict, TooLarge
 from workstation.domain.tasks import NewTask
 
 _MIN_TIMEOUT_MS: Final = int(tasks.MIN_TIMEOUT.total_seconds() * 1000)
@@ -33,7 +34,7 @@ def new_task(
     if (asked.agent_id is None) == (asked.capability is None):
         raise wrong(f"{at}agentId", "must be given, or a capability instead of it")
     if key is not None and asked.idempotency_key not in (None, key):
-        raise wrong(f"{at}idempotency_key", "must be the same as the Idempotency-Key header")
+        raise Conflict("idempotency_key and the Idempotency-Key header differ; send one of them.")
     key = asked.idempotency_key or key
     return NewTask(
         type=asked.type,
@@ -64,4 +65,9 @@ def _hash(asked: CreateTask, payload: dict[str, Any]) -> bytes:
     fields["agent_id"] = None if asked.agent_id is None else str(asked.agent_id)
     fields["payload"] = payload
     fields["idempotency_key"] = None
-    return sha256(_CANONICAL.encode(fields)).digest()
+    try:
+        text = _CANONICAL.encode(fields)
+    except OverflowError:
+        # An integer beyond 64 bits, which only the other encoder writes.
+        text = json.dumps(fields, sort_keys=True, default=str).encode()
+    return sha256(text).digest()

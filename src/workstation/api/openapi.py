@@ -10,6 +10,7 @@ import msgspec
 
 from workstation.api.errors import STATUS_OF, ErrorBody
 from workstation.api.routing import Route
+from workstation.api.schemas.refined import REFINED
 
 _REF: Final = "#/components/schemas/{name}"
 _SUCCESS: Final[Mapping[int, str]] = {200: "Success", 201: "Created", 202: "Accepted"}
@@ -117,6 +118,9 @@ def _schemas(routes: Iterable[Route]) -> tuple[dict[Any, Any], dict[str, Any]]:
             if type_ is not None and not isinstance(type_, str):
                 types[type_] = None
     references, components = msgspec.json.schema_components(list(types), ref_template=_REF)
+    for name, more in REFINED.items():
+        if name in components:
+            components[name].update(more)
     return dict(zip(types, references, strict=True)), components
 
 
@@ -151,8 +155,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         ((_,), components) = msgspec.json.schema_components([route.query], ref_template=_REF)
         for name, schema in components[route.query.__name__]["properties"].items():
             found.append({"name": name, "in": "query", "schema": _without_null(schema)})
-    for name, description in route.headers.items():
-        found.append({"name": name, "in": "header", "schema": {"type": "string"}, "description": description})
+    found += [{"name": name, "in": "header", **said} for name, said in route.headers.items()]
     return found
 
 

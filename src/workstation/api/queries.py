@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Generic, TypeVar
+from types import UnionType
+from typing import Any, Final, Generic, TypeVar, Union, get_args, get_origin
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -16,7 +17,7 @@ _MAX_BYTES: Final = 8192
 
 
 class QueryReader(Generic[S]):
-    """Reads query strings into one struct type, all of whose fields have defaults. Unknown names are ignored."""
+    """Reads query strings into one struct type, all of whose fields have defaults. Unknown names are refused."""
 
     def __init__(self, struct: type[S]) -> None:
         self._struct = struct
@@ -24,7 +25,7 @@ class QueryReader(Generic[S]):
         self._fields: dict[str, tuple[str, Any]] = {}
         for field in msgspec.structs.fields(struct):
             for name in (field.name, camel(field.name), field.encode_name):
-                self._fields[name] = (field.name, field.type)
+                self._fields[name] = (field.name, _without_none(field.type))
 
     def read(self, query: bytes) -> S:
         """The struct of a query string as it came. Raises ValidationFailed."""
@@ -35,6 +36,7 @@ class QueryReader(Generic[S]):
         for name, text in _pairs(query):
             known = self._fields.get(name)
             if known is None:
+                problems.append(FieldProblem(name[:100], "is no parameter of this path"))
                 continue
             field, type_ = known
             if field in values:
@@ -49,6 +51,14 @@ class QueryReader(Generic[S]):
         if problems:
             raise failed(problems)
         return self._struct(**values)
+
+
+def _without_none(type_: Any) -> Any:
+    """Leaving a parameter out is what None means; the word null means nothing."""
+    options = tuple(option for option in get_args(type_) if option is not type(None))
+    if len(options) == len(get_args(type_)) or get_origin(type_) not in (Union, UnionType):
+        return type_
+    return Union[options]  # noqa: UP007 the options are not known before
 
 
 def _pairs(query: bytes) -> list[tuple[str, str]]:

@@ -45,7 +45,7 @@ class Route:
     body_needed: bool = True
     body_limit: int = MIB + 64 * KIB
     query: type[msgspec.Struct] | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     description: str = ""
     limited: bool = True
     watched: Callable[[Call], bool] | None = None

@@ -9,7 +9,7 @@ import click
 
 from workstation.cli import agent_orders, agent_views
 from workstation.cli.connection import agent_path, connect, get
-from workstation.cli.names import AgentName, agent_argument
+from workstation.cli.names import AgentName, Noun, agent_argument
 from workstation.cli.output import Output, output_option, print_lines, say
 from workstation.cli.tables import printable
 from workstation.cli.values import JsonObject
@@ -17,17 +17,19 @@ from workstation.cli.values import JsonObject
 HEALTH_WORDS = ("healthy", "degraded", "unhealthy")
 
 
-@click.group()
+@click.group(cls=Noun)
 def agents() -> None:
     """Look at the fleet, start and stop it. AGENT is a name or a number."""
 
 
 @agents.command("list")
-@click.option("--status", type=click.Choice(["stopped", "starting", "running", "stopping", "error"]))
-@click.option("--type", "kind", metavar="TYPE", help="For example browser, or mcp.")
+@click.option(
+    "--status", type=click.Choice(["stopped", "starting", "running", "stopping", "error"]), help="Those in a state."
+)
+@click.option("--type", "kind", metavar="TYPE", help="Those of a kind: browser, mcp.")
 @click.option("--capability", metavar="CAP", help="Those that have it.")
-@click.option("--region", metavar="REGION")
-@click.option("--health", type=click.Choice(["unknown", *HEALTH_WORDS]))
+@click.option("--region", metavar="REGION", help="Those of a region.")
+@click.option("--health", type=click.Choice(["unknown", *HEALTH_WORDS]), help="Those that are so.")
 @output_option
 def list_agents(output: Output, kind: str | None, **filters: str | None) -> None:
     """List agents."""
@@ -69,6 +71,10 @@ def register_agent(output: Output, name: str, kind: str, capabilities: tuple[str
         output.show_one(made, list)
 
 
+for order in agent_orders.COMMANDS:
+    agents.add_command(order)
+
+
 @agents.command("health")
 @agent_argument
 @click.argument("report", required=False, type=click.Choice(HEALTH_WORDS))
@@ -92,7 +98,9 @@ def agent_health(output: Output, agent: str, report: str | None, metadata: dict[
 @agents.command("logs")
 @agent_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on with every new line.")
-@click.option("-n", "--lines", type=click.IntRange(1, 10_000), default=100, show_default=True, metavar="N")
+@click.option(
+    "-n", "--lines", type=click.IntRange(1, 10_000), default=100, show_default=True, metavar="N", help="The last N."
+)
 def agent_logs(agent: str, follow: bool, lines: int) -> None:
     """Print the last lines an agent wrote."""
     with connect() as client:
@@ -114,7 +122,3 @@ def remove_agents(names: tuple[str, ...]) -> None:
     """Remove stopped agents that have no open tasks. Their history stays."""
     with connect() as client:
         agent_orders.remove(client, names)
-
-
-for order in agent_orders.COMMANDS:
-    agents.add_command(order)

@@ -19,7 +19,7 @@ def connect() -> Iterator[Client]:
         yield client
 
 
-def get(client: Client, path: str, query: Mapping[str, object] | None = None, *, tries: int = 6) -> Any:
+def get(client: Client, path: str, query: Mapping[str, object] | None = None, *, tries: int = 2) -> Any:
     """Return the data of a GET as JSON values; what is None in the query is left out."""
     given = {name: _text(value) for name, value in (query or {}).items() if value is not None}
     return client.call("GET", path, query=given, tries=tries)

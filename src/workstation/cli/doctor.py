@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from workstation.cli.checks import Finding, fleet, machine
+from workstation.cli.checks import BROKEN, GOOD, LOOK, Finding, fleet, machine
 from workstation.cli.exits import FAILED
 from workstation.cli.output import Output, output_option, print_lines
 from workstation.cli.tables import printable
@@ -20,7 +20,7 @@ CHECKS: Final[tuple[Callable[[], Iterator[Finding]], ...]] = (
     machine.sandbox,
     fleet.server,
 )
-_COLOURS: Final = {"✓": "green", "!": "yellow", "✗": "red"}
+_MARKS: Final = {GOOD: ("✓", "green"), LOOK: ("!", "yellow"), BROKEN: ("✗", "red")}
 
 
 @click.command()
@@ -32,7 +32,7 @@ def doctor(ctx: click.Context, output: Output) -> None:
     findings = []
     for check in CHECKS:
         for finding in check():
-            broken = broken or finding.mark == "✗"
+            broken = broken or finding.state == BROKEN
             findings.append(finding)
             if output.is_table:
                 print_lines([_line(finding)])
@@ -42,5 +42,5 @@ def doctor(ctx: click.Context, output: Output) -> None:
 
 
 def _line(finding: Finding) -> str:
-    mark = click.style(finding.mark, fg=_COLOURS[finding.mark])
-    return f"{mark} {finding.subject:<12} {printable(finding.message)}"
+    mark, colour = _MARKS[finding.state]
+    return f"{click.style(mark, fg=colour)} {finding.subject:<12} {printable(finding.message)}"

@@ -22,7 +22,10 @@ LOOK_SECONDS: Final = 0.1
 @click.command()
 @click.option("--timeout", type=Duration(), default="60s", show_default=True, metavar="TIME", help="How long to wait.")
 def down(timeout: timedelta) -> None:
-    """Stop the server that runs on the data folder, with the agents it started, and wait until it is gone."""
+    """Stop the server of the data folder.
+
+    The agents it started stop with it: they finish or give back what they work on. Waits until all is gone.
+    """
     holder = find_holder()
     if holder is None:
         say("✓", "nothing runs on this data folder")

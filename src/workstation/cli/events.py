@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from workstation.cli.connection import connect, get
+from workstation.cli.names import Noun
 from workstation.cli.output import Output, output_option, print_lines
 from workstation.cli.tables import Item, printable
 from workstation.cli.times import instant
@@ -17,14 +18,16 @@ PAGE: Final = 1000
 LOOK_SECONDS: Final = 0.5
 
 
-@click.group()
+@click.group(cls=Noun)
 def events() -> None:
     """See what has happened. For admins."""
 
 
 @events.command("tail")
 @click.option("-f", "--follow", is_flag=True, help="Go on with every new event.")
-@click.option("-n", "--lines", type=click.IntRange(1, PAGE), default=20, show_default=True, metavar="N")
+@click.option(
+    "-n", "--lines", type=click.IntRange(1, PAGE), default=20, show_default=True, metavar="N", help="The last N."
+)
 @click.option("--type", "kind", metavar="TYPE", help="Only this type; with a dot at the end, all that begin so: task.")
 @click.option("--after", metavar="CURSOR", help="All that came after this cursor, or `start`, instead of the last N.")
 @output_option

@@ -18,6 +18,8 @@ FINAL: Final = frozenset({"completed", "failed", "cancelled"})
 LOOK_SECONDS: Final = 0.4
 PATIENCE_SECONDS: Final = 2.0
 ASK_WHY_SECONDS: Final = 5.0
+# A server that restarts meanwhile has about ten seconds to come back.
+PATIENT_TRIES: Final = 14
 
 
 class Look(NamedTuple):
@@ -36,7 +38,7 @@ def follow(client: Client, task_id: str, timeout: timedelta | None = None) -> It
     reasons = _Reasons(client, task_id, began)
     wait = 0.0
     while True:
-        task = get(client, f"/api/agents/tasks/{task_id}", {"wait": f"{wait:.3f}"})
+        task = get(client, f"/api/agents/tasks/{task_id}", {"wait": f"{wait:.3f}"}, tries=PATIENT_TRIES)
         yield Look(task, reasons.of(task))
         if task["status"] in FINAL:
             return

@@ -1,4 +1,4 @@
-"""Agents and tasks as arguments: named or numbered, completed in the shell."""
+"""Nouns as groups of verbs, and agents and tasks as arguments: named or numbered, completed in the shell."""
 
 from __future__ import annotations
 
@@ -9,6 +9,14 @@ import click
 from click.shell_completion import CompletionItem
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Noun(click.Group):
+    """A group whose verbs are listed in the order in which they were added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the verbs."""
+        return list(self.commands)
 
 
 class AgentName(click.ParamType[str]):

@@ -60,7 +60,7 @@ def _sentence(error: Any) -> str:
 
     message = str(error.message)
     if isinstance(error, Unreachable):
-        message += " `workstation up` starts one on this machine; WORKSTATION_URL says where another is."
+        message += " `workstation up` starts one on this machine."
     if isinstance(error, Unauthenticated):
         message += " Set WORKSTATION_TOKEN to a token that `workstation token create` printed for you."
     lines = [f"  {detail.field}: {detail.message}" for detail in error.details]

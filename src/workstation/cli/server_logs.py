@@ -22,7 +22,7 @@ _MARKS: Final = {"warning": "yellow", "error": "red", "critical": "red"}
 
 @click.command()
 @click.option("-f", "--follow", is_flag=True, help="Go on with every new line.")
-@click.option("-n", "--lines", type=click.IntRange(1), default=50, show_default=True, metavar="N")
+@click.option("-n", "--lines", type=click.IntRange(1), default=50, show_default=True, metavar="N", help="The last N.")
 @click.option("--raw", is_flag=True, help="The lines as they are kept: one JSON object each.")
 def logs(follow: bool, lines: int, raw: bool) -> None:
     """Print the server's own log. What agents write: workstation agents logs AGENT."""

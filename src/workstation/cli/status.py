@@ -19,7 +19,12 @@ from workstation_sdk.errors import Misconfigured, Unavailable
 @click.command()
 @output_option
 def status(output: Output) -> None:
-    """Show whether the server runs, and what it has in hand. Exits with 7 where none answers."""
+    """Show what the server has in hand. Exits with 7 where none answers."""
+    show_status(output)
+
+
+def show_status(output: Output) -> None:
+    """Show what `find_status` finds."""
     found = find_status()
     output.show_one(found, lambda: _lines(found))
 

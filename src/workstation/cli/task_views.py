@@ -18,7 +18,8 @@ def _who(task: Item) -> str:
 
 
 def _tries(task: Item) -> str:
-    return f"{task.get('retry_count', 0) + (task['status'] != 'pending')}/{task.get('max_retries', 0) + 1}"
+    begun = task.get("attempt", 0) > 0 and (task["status"] != "pending" or task.get("retry_count", 0) == 0)
+    return f"{task.get('retry_count', 0) + begun}/{task.get('max_retries', 0) + 1}"
 
 
 def _news(task: Item) -> str:

@@ -11,7 +11,7 @@ from workstation.cli.bulk import each
 from workstation.cli.connection import connect, get, pages
 from workstation.cli.exits import TASK_FAILED, Stopped
 from workstation.cli.following import Look, follow
-from workstation.cli.names import AgentName, TaskNumber, task_argument
+from workstation.cli.names import AgentName, Noun, TaskNumber, task_argument
 from workstation.cli.output import Output, output_option
 from workstation.cli.submitting import submit
 from workstation.cli.task_display import describe, say_end
@@ -21,7 +21,7 @@ from workstation.cli.values import Duration
 STATES = ("waiting", "pending", "running", "completed", "failed", "cancelled")
 
 
-@click.group()
+@click.group(cls=Noun)
 def tasks() -> None:
     """Submit tasks and follow them. TASK is a number."""
 
@@ -30,7 +30,7 @@ tasks.add_command(submit)
 
 
 @tasks.command("list")
-@click.option("--status", type=click.Choice(STATES))
+@click.option("--status", type=click.Choice(STATES), help="Those in a state.")
 @click.option("--agent", type=AgentName(), metavar="AGENT", help="Those of an agent.")
 @click.option("--type", "kind", metavar="TYPE", help="Those of a type.")
 @click.option("--capability", metavar="CAP", help="Those for any agent that has it.")

@@ -9,7 +9,7 @@ import click
 
 from workstation.cli.bulk import each
 from workstation.cli.connection import connect, pages
-from workstation.cli.names import AgentName
+from workstation.cli.names import AgentName, Noun
 from workstation.cli.output import Output, output_option
 from workstation.cli.tables import Column, Item, field
 from workstation.cli.times import age, instant, now
@@ -27,7 +27,7 @@ COLUMNS: Final = (
 )
 
 
-@click.group()
+@click.group(cls=Noun)
 def token() -> None:
     """Make, list and revoke tokens."""
 
@@ -56,7 +56,7 @@ def create(output: Output, role: str, subject: str | None, agent: str | None, ex
 
 @token.command("list")
 @click.option("--ended", is_flag=True, help="Expired and revoked ones too.")
-@click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, metavar="N")
+@click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, metavar="N", help="The newest N.")
 @output_option
 def list_tokens(output: Output, ended: bool, limit: int) -> None:
     """List tokens, newest first, without their secrets."""

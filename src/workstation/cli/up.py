@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from workstation.cli.exits import Trouble
-from workstation.cli.output import say
+from workstation.cli.local import find_holder
+from workstation.cli.output import Output, say
 from workstation.cli.tables import card
 
 if TYPE_CHECKING:
+    from workstation.server.data_folder import Holder
     from workstation.server.run import Running
     from workstation.server.settings import Settings
 
@@ -27,26 +29,38 @@ EXAMPLE_AGENT: Final = "browser-automation-agent"
 @click.option("--no-agents", is_flag=True, help="Leave the built-in agents stopped.")
 @click.pass_context
 def up(ctx: click.Context, host: str | None, port: int | None, no_agents: bool) -> None:
-    """Start everything on this machine and stay until Ctrl-C.
+    """Start everything and stay until Ctrl-C.
 
     The database, the API and the built-in agents. What they keep is in the data folder: WORKSTATION_DATA_DIR, or
     ~/.local/share/workstation. Where one runs already on that folder, its status is printed instead.
     """
-    from workstation.server.data_folder import DataFolderFailure, DataFolderTaken
-    from workstation.server.run import StartFailure
-    from workstation.server.run import up as run
-
+    holder = find_holder()
+    if holder is not None:
+        _show_running(holder)
+        return
     settings = _settings(host, port, no_agents)
     if settings.host not in LOOPBACK:
         say("!", f"{settings.host}: whoever reaches this machine reaches the API. It asks for a token, but")
         say("!", "nothing is encrypted: put a proxy with TLS in front of it.")
     say("…", f"starting on {settings.data_dir}")
+    ctx.exit(_run(settings))
+
+
+def _run(settings: Settings) -> int:
+    from workstation.server.data_folder import DataFolderFailure, DataFolderTaken
+    from workstation.server.run import StartFailure
+    from workstation.server.run import up as run
+
     try:
-        ctx.exit(run(settings, announce=announce))
+        code = run(settings, announce=announce)
     except DataFolderTaken as taken:
-        _show_running(ctx, taken)
+        _show_running(taken.holder)
+        return 0
     except (StartFailure, DataFolderFailure) as failure:
         raise Trouble(str(failure)) from failure
+    if code == 0:
+        say("✓", "stopped")
+    return code
 
 
 def announce(running: Running) -> None:
@@ -79,7 +93,8 @@ def announcement(running: Running) -> Iterator[str]:
     yield "  workstation agents list"
     if EXAMPLE_AGENT not in running.agents:
         yield f"  workstation agents start {EXAMPLE_AGENT}"
-    yield f"  workstation tasks submit scrape --agent {EXAMPLE_AGENT} url=https://example.com --wait"
+    yield f"  workstation tasks submit scrape --agent {EXAMPLE_AGENT} \\"
+    yield "      url=https://example.com --wait"
     yield ""
     yield "Ctrl-C stops everything; tasks stay and go on with the next `workstation up`."
 
@@ -87,7 +102,7 @@ def announcement(running: Running) -> Iterator[str]:
 def _agents(running: Running) -> str:
     if not running.agents:
         return "none started: workstation agents start --all"
-    return f"{len(running.agents)} starting: {', '.join(running.agents)}"
+    return f"{len(running.agents)} starting  (workstation agents list)"
 
 
 def _settings(host: str | None, port: int | None, no_agents: bool) -> Settings:
@@ -101,12 +116,12 @@ def _settings(host: str | None, port: int | None, no_agents: bool) -> Settings:
     return dataclasses.replace(settings, **{name: value for name, value in chosen.items() if value is not None})
 
 
-def _show_running(ctx: click.Context, taken: Any) -> None:
+def _show_running(holder: Holder | None) -> None:
     """A second `up` on a data folder changes nothing."""
-    from workstation.cli.status import status
+    from workstation.cli.status import show_status
 
-    if taken.holder is None or taken.holder.url is None:
-        say("✓", f"{taken} It is starting or stopping just now.")
+    if holder is None or holder.url is None:
+        say("✓", "it runs already, and is starting or stopping just now: `workstation status` tells when it is ready")
         return
     say("✓", "it runs already")
-    ctx.invoke(status)
+    show_status(Output("table"))

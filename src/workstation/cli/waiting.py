@@ -41,8 +41,9 @@ def _await(client: Client, task_id: str, timeout: timedelta | None) -> Item:
                 shown.show(look)
     except KeyboardInterrupt:
         raise Stopped(
-            f"Interrupted: task {task_id} goes on; `workstation tasks wait {task_id}` waits for it again, "
-            f"`workstation tasks cancel {task_id}` ends it."
+            f"Interrupted: task {task_id} goes on.\n"
+            f"  workstation tasks wait {task_id}    waits for it again\n"
+            f"  workstation tasks cancel {task_id}  ends it"
         ) from None
     return look.task
 

@@ -60,7 +60,7 @@ class Admission:
         if agent.task_types is None:
             return None
         if type_ not in agent.task_types:
-            known = ", ".join(sorted(agent.task_types)) or "none"
+            known = ", ".join(sorted(agent.task_types))[:_MAX_MESSAGE] or "none"
             return UnknownType(f'Agent {agent.name} does not do tasks of type "{type_}"; it does: {known}.')
         validator = self._schemas(agent)[type_]
         return None if validator is None else _misfit(validator, type_, payload)

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
 
+from workstation.domain.errors import Unavailable
+
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
 
@@ -17,7 +19,8 @@ class Batcher(Generic[Asked, Answer]):
     """Collects what is asked one by one, and runs it in batches, one batch at a time.
 
     run(batch) returns one answer or exception for each item, in order; when it raises, every item of the batch gets
-    that exception. weight says how many rows an item stands for; a batch has at most CAP rows, or one heavy item.
+    that exception. When the last answer is Unavailable, so is that of all who wait already. weight says how many rows
+    an item stands for; a batch has at most CAP rows, or one heavy item.
     """
 
     def __init__(
@@ -70,6 +73,11 @@ class Batcher(Generic[Asked, Answer]):
             for _, future in batch:
                 future.cancel()
             raise
+        if isinstance(answers[-1], Unavailable):
+            # Whoever waited behind this batch has waited for the whole deadline too.
+            answers = [*answers, *[answers[-1]] * len(self._waiting)]
+            batch = [*batch, *self._waiting]
+            self._waiting.clear()
         for (_, future), answer in zip(batch, answers, strict=True):
             if future.done():
                 continue

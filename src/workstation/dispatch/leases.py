@@ -28,11 +28,13 @@ class Leases:
         self._renewed_at = clock()
         # A renewal under way must not undo the shortening of a lease whose socket has just closed.
         self._one_at_a_time = asyncio.Lock()
+        self._hellos = asyncio.Semaphore(4)
         self._health = Batcher[HealthReport, bool]("health", self._report_health)
 
     async def hello(self, said: instances.Hello) -> list[Claim]:
         """Let an instance in; what the database holds for it. Raises NotFound, Conflict, LeaseLost."""
-        async with self._database.session() as connection:
+        # A herd of agents that comes back at once waits here, where waiting has no deadline, not for a connection.
+        async with self._hellos, self._database.session() as connection:
             return await instances.hello(connection, said)
 
     async def renew_once(self) -> int:

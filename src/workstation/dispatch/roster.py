@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from workstation.dispatch.batcher import Batcher
 from workstation.store import agents as agent_store
 from workstation.store import tasks as task_store
 from workstation.store.database import Database, Row
@@ -41,6 +42,7 @@ class Roster:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._floor = "0"
+        self._refreshes = Batcher[None, None]("roster", self._refresh)
         self._agents: dict[int, AgentView] = {}
         self._names: dict[str, int] = {}
         self._pending: dict[int | str, int] = {}
@@ -72,11 +74,15 @@ class Roster:
         return self._pending.get(key, 0)
 
     async def refresh(self) -> None:
-        """Read what changed since the last time."""
+        """Read what changed since the last time; those who ask while a read is under way share the next one."""
+        await self._refreshes.ask(None)
+
+    async def _refresh(self, askers: list[None]) -> list[None]:
         async with self._database.session() as connection:
             rows, self._floor = await agent_store.changed_since(connection, self._floor)
         for row in rows:
             self._keep(row)
+        return askers
 
     async def refresh_counts(self) -> None:
         """Read how many tasks are pending for each agent and capability."""

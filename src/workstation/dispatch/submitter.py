@@ -11,7 +11,7 @@ from workstation.dispatch.batcher import Batcher
 from workstation.dispatch.claimer import QUIET_SECONDS
 from workstation.dispatch.floor import Floor
 from workstation.dispatch.session import Session
-from workstation.domain.errors import Refusal, ValidationFailed
+from workstation.domain.errors import Refusal, Unavailable, ValidationFailed
 from workstation.domain.tasks import Claim, NewTask, Submitted
 from workstation.services import queue
 from workstation.store import tasks as task_store
@@ -100,8 +100,16 @@ class Submitter:
                 return await self._run(queue.submit, units)
             except DataRefused:
                 # One row that the database refuses must not fail the others: each request goes alone.
-                return [await self._submit_alone(unit) for unit in units]
-        return [await self._submit_alone(unit) for unit in units]
+                return await self._submit_each(units)
+        return await self._submit_each(units)
+
+    async def _submit_each(self, units: list[queue.Unit]) -> Sequence[list[queue.Created] | Exception]:
+        """One after the other; once the database is away it is not asked again for the rest."""
+        answers: list[list[queue.Created] | Exception] = []
+        for unit in units:
+            away = bool(answers) and isinstance(answers[-1], Unavailable)
+            answers.append(answers[-1] if away else await self._submit_alone(unit))
+        return answers
 
     async def _submit_alone(self, unit: queue.Unit) -> list[queue.Created] | Exception:
         try:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
+import msgspec
+
 DEGRADED_WAIT = timedelta(seconds=5)
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True, gc=False):
     """A claimable task: locked, due, and the next of its lane."""
 
     task_id: int

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
+
+import msgspec
 
 MAX_PRIORITY = 10
 DEFAULT_PRIORITY = 5
@@ -51,8 +52,7 @@ class OutcomeKind(StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
-class NewTask:
+class NewTask(msgspec.Struct, frozen=True, gc=False):
     """A task to be created, already checked. payload is JSON text; exactly one of agent_id and capability is set."""
 
     type: str
@@ -69,16 +69,14 @@ class NewTask:
     request_hash: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(msgspec.Struct, frozen=True, gc=False):
     """The answer to a NewTask: its number, and whether it was there already under its idempotency key."""
 
     task_id: int
     replayed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """One attempt handed to one instance under its lease. payload and checkpoint are JSON text."""
 
     task_id: int
@@ -94,8 +92,7 @@ class Claim:
     suspect: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TaskError:
+class TaskError(msgspec.Struct, frozen=True, gc=False):
     """Why an attempt failed. retry_after overrides the backoff."""
 
     message: str
@@ -104,8 +101,7 @@ class TaskError:
     retry_after: timedelta | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True, gc=False):
     """What is said of one attempt, by its agent or by the reaper. result and usage are JSON text."""
 
     task_id: int
@@ -115,11 +111,10 @@ class Report:
     result: str | None = None
     usage: str | None = None
     error: TaskError | None = None
-    charged: bool = field(default=True)
+    charged: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True, gc=False):
     """How far an attempt has come. data is JSON text: the checkpoint the next attempt starts with."""
 
     task_id: int

@@ -64,6 +64,7 @@ class Supervisor:
         self._acting: dict[int, asyncio.Task[None]] = {}
         self._watching: dict[UUID, asyncio.Task[None]] = {}
         self._nudge: Callable[[], None] = lambda: None
+        self._going_down = False
 
     def nudged_by(self, nudge: Callable[[], None]) -> None:
         """Call nudge when a copy ends or an action is done, so that the next look comes at once."""
@@ -71,6 +72,8 @@ class Supervisor:
 
     async def supervise_once(self) -> int:
         """Look at every supervised agent and begin what there is to do; waits for nothing that takes long."""
+        if self._going_down:
+            return 0
         for row in await supervision.list_supervised(self._database, self._here.node_id):
             elsewhere = row["launch_id"] is not None and row["node_id"] != self._here.node_id
             if row["id"] not in self._acting and not elsewhere:
@@ -85,7 +88,10 @@ class Supervisor:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def stop_all(self) -> None:
-        """Stop every copy of this node, at once and side by side: the server goes down."""
+        """Stop every copy of this node, at once and side by side: the server goes down, nothing is started again."""
+        self._going_down = True
+        # A start under way has no handle yet to stop it by.
+        await asyncio.gather(*self._acting.values(), return_exceptions=True)
         rows = await supervision.list_supervised(self._database, self._here.node_id)
         ours = [r for r in rows if r["launch_id"] is not None and r["node_id"] == self._here.node_id]
         await asyncio.gather(*(self._stop_with_us(row) for row in ours))

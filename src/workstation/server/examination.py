@@ -7,7 +7,7 @@ import subprocess
 
 from playwright.sync_api import sync_playwright
 
-from workstation.agents.chromium import find_browser
+from workstation.agents.browser_session import find_browser
 from workstation.agents.code_runner import open_room
 from workstation.agents.settings import read_settings
 from workstation.server.data_folder import DataFolder
@@ -45,16 +45,13 @@ def settings_off(address: str) -> tuple[str, ...]:
 
 def browser() -> str | None:
     """The program the browser agent starts, tried for its version; None where there is none that runs."""
+    with sync_playwright() as playwright:
+        own = playwright.chromium.executable_path
     try:
-        program = find_browser(read_settings().browser_path, _playwrights_own())
+        program = find_browser(read_settings().browser_path, own)
     except FileNotFoundError:
         return None
     return program if _runs([program, "--version"]) else None
-
-
-def _playwrights_own() -> str:
-    with sync_playwright() as playwright:
-        return playwright.chromium.executable_path
 
 
 def sandbox_trouble() -> str | None:

@@ -165,6 +165,7 @@ async def _running(parts: Parts, listener: socket.socket) -> AsyncIterator[None]
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             date_header=False,
             backlog=4096,
             timeout_keep_alive=75,

@@ -41,7 +41,7 @@ async def hello(connection: Connection, said: Hello) -> list[Claim]:
 
     Raises NotFound for an unknown agent, Conflict for one that was stopped, LeaseLost for an instance that is dead.
     """
-    agent = (await agent_store.get_agents(connection, [said.agent_id])).get(said.agent_id)
+    agent = await agent_store.find_gate(connection, said.agent_id)
     if agent is None:
         raise NotFound(f"There is no agent {said.agent_id}; register it first.")
     async with connection.transaction():
@@ -66,10 +66,11 @@ async def hello(connection: Connection, said: Hello) -> list[Claim]:
         await agent_store.declare(
             connection, said.agent_id, said.task_types, said.capabilities, said.health_interval_ms
         )
-        await agent_status.refresh_external(connection, [said.agent_id])
-        if await agent_store.say_hello(connection, said.agent_id, said.launch_id):
-            await agent_status.tell(connection, said.agent_id, "running", "connected", f"agent:{said.agent_id}")
-        if said.launch_id is not None:
+        if agent["runtime"] == "external":
+            await agent_status.refresh_external(connection, [said.agent_id])
+        elif said.launch_id is not None:
+            if await agent_store.say_hello(connection, said.agent_id, said.launch_id):
+                await agent_status.tell(connection, said.agent_id, "running", "connected", f"agent:{said.agent_id}")
             await launch_store.mark_ready(connection, said.launch_id)
     return [] if is_new else (await queue.held_by(connection, [said.instance_id]))[said.instance_id]
 

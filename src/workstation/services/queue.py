@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+
+import msgspec
 
 from workstation.domain import settle as decide
 from workstation.domain.assign import Assignment, Taker, assign
@@ -26,8 +28,7 @@ class Unit:
     takers: tuple[store.Taker | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Created:
+class Created(msgspec.Struct, frozen=True, gc=False):
     """One created task. handed holds the claim when it went to an agent at once; replayed when it was there already.
 
     wait_seconds is how long until it is due.
@@ -159,8 +160,7 @@ def _exhausted(looks: Sequence[store.Look], seen: Sequence[str], given: Assignme
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True, gc=False):
     """An accepted report: the status of its task now; where and when it may be claimed again if it is pending."""
 
     status: str
@@ -175,9 +175,7 @@ async def complete(connection: Connection, reports: Sequence[Report]) -> list[Ac
     done = await store.complete(connection, first.values())
     late = [report for key, report in first.items() if key not in done]
     answers = await _judge_late(connection, late) if late else {}
-    return [
-        Accepted("completed") if _key(report) in done else answers[_key(report), report.kind] for report in reports
-    ]
+    return [Accepted("completed") if _key(report) in done else answers[_key(report), report.kind] for report in reports]
 
 
 async def settle(
@@ -246,7 +244,7 @@ async def record_progress(connection: Connection, items: Sequence[Progress]) -> 
 
 def refused_result(report: Report, reason: str) -> Report:
     """The failure that stands in for a result the database will not take: that attempt alone fails, for good."""
-    return replace(
+    return msgspec.structs.replace(
         report, kind=OutcomeKind.FAILED, result=None, usage=None, error=TaskError(reason, "bad_result", False)
     )
 

@@ -88,6 +88,11 @@ async def get_agents(connection: Connection, ids: Sequence[int]) -> dict[int, Ro
     return {row["id"]: row for row in await connection.fetch(_SQL["get_agents"], list(ids))}
 
 
+async def find_gate(connection: Connection, agent_id: int) -> Row | None:
+    """Its name, desired_status and runtime, or None when there is no such agent."""
+    return await connection.fetchrow(_SQL["find_gate"], agent_id)
+
+
 async def find_by_name(connection: Connection, name: str) -> int | None:
     """The number of the agent with this name, or None."""
     found = await connection.fetchval(_SQL["find_by_name"], name)

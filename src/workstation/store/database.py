@@ -95,10 +95,14 @@ class Database:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Connection]:
-        """A pooled connection for a few statements; waits at most 1.5 s for one."""
+        """A pooled connection for a few statements; waits at most 1.5 s for one that answers."""
+        deadline = asyncio.get_running_loop().time() + CONNECT_DEADLINE.total_seconds()
         try:
             with translated():
                 async with self._pool.acquire(timeout=CONNECT_DEADLINE.total_seconds()) as connection:
+                    # A database that hangs is to be found out now, not after the long deadline of a statement.
+                    async with asyncio.timeout_at(deadline):
+                        await connection.execute("select")
                     yield connection
         except _CLASHED as error:
             raise Unavailable("The database was busy with the same rows; try again in a moment.") from error
@@ -146,17 +150,19 @@ class HotConnection:
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
 
     async def run(self, work: Callable[[Connection], Awaitable[T]], *, repeat: bool = False) -> T:
-        """Run work(connection) within the deadline; deadlocks are retried.
+        """Run work(connection) within the deadline, connecting and repeating included; deadlocks are retried.
 
         Unavailable means that the connection was lost or the deadline passed: what was sent may have been done or not.
         With repeat, work is done once more on a new connection first: only for what may be done twice.
         """
-        try:
-            return await self._run(work)
-        except Unavailable:
-            if not repeat:
-                raise
-            return await self._run(work)
+        with translated():
+            async with asyncio.timeout(HOT_DEADLINE.total_seconds()):
+                try:
+                    return await self._run(work)
+                except Unavailable:
+                    if not repeat:
+                        raise
+                    return await self._run(work)
 
     async def _run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         for tries_left in reversed(range(_RETRIES_AFTER_DEADLOCK)):

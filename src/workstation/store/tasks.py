@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
+import msgspec
+
 from workstation.domain.assign import Head
 from workstation.domain.settle import Held, Settlement
 from workstation.domain.tasks import Claim, NewTask, Progress, Report, TaskError
@@ -23,8 +25,7 @@ HeldAttempt: TypeAlias = tuple[int, int, UUID]
 """An attempt as its holder names it: task, attempt, instance."""
 
 
-@dataclass(frozen=True, slots=True)
-class Inserted:
+class Inserted(msgspec.Struct, frozen=True, gc=False):
     """A task that was created: instance and deadline where it was handed over, wait_seconds until it is due."""
 
     instance_id: UUID | None
@@ -32,8 +33,7 @@ class Inserted:
     wait_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Taker:
+class Taker(msgspec.Struct, frozen=True, gc=False):
     """The session a task is handed to as it is created."""
 
     instance_id: UUID

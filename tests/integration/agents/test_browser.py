@@ -116,9 +116,7 @@ async def test_a_picture_too_large_for_png_is_a_jpeg_that_fits(chromium: ServedA
     assert len(ended.result["image_base64"]) <= 900 * 1024
 
 
-async def test_a_missing_element_is_named(
-    chromium: ServedAgent, shop: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_missing_element_is_named(chromium: ServedAgent, shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(browser, "ELEMENT_TIMEOUT_MS", 100.0)
     ended = await chromium.run("click", url=shop, selector="#nowhere")
     assert ended.error.type == "ElementNotFound"
@@ -165,12 +163,8 @@ async def test_a_task_that_times_out_leaves_no_page_behind(chromium: ServedAgent
     await until_no_page_is_open(chromium)
 
 
-async def test_a_page_that_hangs_in_a_script_ends_and_the_next_task_works(
-    chromium: ServedAgent, shop: str
-) -> None:
-    ended = await chromium.run(
-        "scrape", timeout=3.0, url=page_of(shop, "<script>for(;;);</script>"), selectors=["h1"]
-    )
+async def test_a_page_that_hangs_in_a_script_ends_and_the_next_task_works(chromium: ServedAgent, shop: str) -> None:
+    ended = await chromium.run("scrape", timeout=3.0, url=page_of(shop, "<script>for(;;);</script>"), selectors=["h1"])
     assert ended.error.type == "Timeout"
     assert (await chromium.run("navigate", url=shop)).result["status"] == 200
 
@@ -181,9 +175,7 @@ async def test_a_browser_that_died_is_replaced(chromium: ServedAgent, shop: str)
     assert ended.result == {"h1": "Enamel Kettle"}
 
 
-async def test_a_browser_that_dies_during_a_task_fails_it_with_a_retry(
-    chromium: ServedAgent, shop: str
-) -> None:
+async def test_a_browser_that_dies_during_a_task_fails_it_with_a_retry(chromium: ServedAgent, shop: str) -> None:
     task = await chromium.submit("navigate", url=f"{shop}/slow?seconds=5")
     await asyncio.sleep(1)
     kill_the_browser()
@@ -197,15 +189,11 @@ async def test_an_old_browser_is_replaced_while_tasks_go_on(
 ) -> None:
     monkeypatch.setattr(browser_session, "CONTEXTS_LIMIT", 2)
     before = {process.pid for process in browser_processes()}
-    ended = await asyncio.gather(
-        *[chromium.run("scrape", url=f"{shop}/page1", selectors=["h1"]) for _ in range(7)]
-    )
+    ended = await asyncio.gather(*[chromium.run("scrape", url=f"{shop}/page1", selectors=["h1"]) for _ in range(7)])
     assert [one.result for one in ended] == [{"h1": "Enamel Kettle"}] * 7
     assert not before & {process.pid for process in browser_processes()}
     await until_no_page_is_open(chromium)
-    browsers = [
-        process for process in browser_processes() if "--remote-debugging-pipe" in command_of(process)
-    ]
+    browsers = [process for process in browser_processes() if "--remote-debugging-pipe" in command_of(process)]
     assert len(browsers) <= 2
 
 
@@ -216,9 +204,7 @@ async def test_health_names_the_browser(chromium: ServedAgent) -> None:
     assert beat.metadata["open_pages"] == 0
 
 
-async def test_chromium_is_not_root_and_health_says_whether_it_is_sandboxed(
-    chromium: ServedAgent, shop: str
-) -> None:
+async def test_chromium_is_not_root_and_health_says_whether_it_is_sandboxed(chromium: ServedAgent, shop: str) -> None:
     await chromium.run("navigate", url=shop)
     metadata = (await chromium.health()).metadata
     assert isinstance(metadata, dict)
@@ -232,9 +218,7 @@ async def test_without_a_browser_scrape_reads_statically_and_the_rest_says_why(
     shop: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("WORKSTATION_BROWSER", str(tmp_path / "no-such-browser"))
-    scraped = await run_task(
-        browser.agent, "scrape", {"url": f"{shop}/products", "selectors": {"price": ".price"}}
-    )
+    scraped = await run_task(browser.agent, "scrape", {"url": f"{shop}/products", "selectors": {"price": ".price"}})
     assert scraped.result == {"price": "$99.99", "_engine": "static"}
     clicked = await run_task(browser.agent, "click", {"url": shop, "selector": "a"})
     assert clicked.error is not None

@@ -48,9 +48,7 @@ def datagrams() -> Iterator[socket.socket]:
         "http://10.0.0.1/",
     ],
 )
-async def test_a_private_page_is_refused_however_it_is_written(
-    chromium: ServedAgent, secret: Secret, url: str
-) -> None:
+async def test_a_private_page_is_refused_however_it_is_written(chromium: ServedAgent, secret: Secret, url: str) -> None:
     for task in ("navigate", "scrape", "screenshot"):
         ended = await chromium.run(task, url=url.format(port=secret.port))
         assert ended.error.type == "FetchRefused"
@@ -59,9 +57,7 @@ async def test_a_private_page_is_refused_however_it_is_written(
     assert secret.visits == []
 
 
-@pytest.mark.parametrize(
-    "url", ["file:///etc/passwd", "chrome://version", "view-source:http://x", "data:text/html,x"]
-)
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "chrome://version", "view-source:http://x", "data:text/html,x"])
 async def test_a_page_of_another_kind_is_refused(chromium: ServedAgent, url: str) -> None:
     ended = await chromium.run("navigate", url=url)
     assert ended.error.type == "FetchRefused"
@@ -116,9 +112,7 @@ async def test_what_a_page_loads_from_a_private_service_is_refused_and_named(
     assert secret.visits == []
 
 
-async def test_a_script_cannot_read_a_private_service(
-    chromium: ServedAgent, shop: str, secret: Secret
-) -> None:
+async def test_a_script_cannot_read_a_private_service(chromium: ServedAgent, shop: str, secret: Secret) -> None:
     page = page_of(
         shop,
         f"<h1></h1><script>fetch('{secret.url}/').then(a => a.text()).catch(e => 'failed: ' + e)"

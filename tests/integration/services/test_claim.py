@@ -198,7 +198,7 @@ async def test_what_the_database_holds_is_found_again_with_its_checkpoint(spine:
     await spine.submit(new(agent), new(agent))
     instance, other = await spine.instance(agent), uuid4()
     first, second = await spine.claim(instance)
-    await spine.execute("update agent_tasks set progress = '{\"data\": {\"page\": 3}}' where id = $1", first.task_id)
+    await spine.execute('update agent_tasks set progress = \'{"data": {"page": 3}}\' where id = $1', first.task_id)
     await spine.complete(second)
     held = await spine.on(lambda c: queue.held_by(c, [instance, other]))
     assert held[other] == []

@@ -22,7 +22,7 @@ class Mix:
         self.spine = spine
         self.random = random.Random(seed)
         self.claims: list[Claim] = []
-        self.deleted = {state: 0 for state in STATES}
+        self.deleted = dict.fromkeys(STATES, 0)
         self.before: dict[int, str] = {}
 
     async def prepare(self) -> None:
@@ -140,7 +140,8 @@ async def test_after_a_random_mix_the_counts_are_the_rows(spine: Spine, seed: in
     by_agent = {row["agent_id"]: row for row in counted}
     for agent in mix.agents:
         open_ = await spine.value(
-            "select count(*) from agent_tasks where agent_id = $1 and status in ('waiting', 'pending', 'running')", agent
+            "select count(*) from agent_tasks where agent_id = $1 and status in ('waiting', 'pending', 'running')",
+            agent,
         )
         row = by_agent.get(agent)
         assert open_ == (0 if row is None else row["waiting"] + row["pending"] + row["running"])

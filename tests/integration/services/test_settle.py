@@ -1,10 +1,10 @@
 """Attempts end: the fence, repeated and late reports, retries, releases and losses, as the database keeps them."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import msgspec
 import pytest
 from tests.support.spine import Spine, new
 
@@ -105,13 +105,13 @@ async def again_after(spine: Spine, claim: Claim, kind: OutcomeKind) -> Claim:
 
 def done(claim: Claim, result: str = "{}", **changes: object) -> Report:
     report = Report(claim.task_id, claim.attempt, claim.instance_id, OutcomeKind.COMPLETED, result=result)
-    return replace(report, **changes)  # type: ignore[arg-type]
+    return msgspec.structs.replace(report, **changes)  # type: ignore[arg-type]
 
 
 def ended(claim: Claim, kind: OutcomeKind, **changes: object) -> Report:
     error = TaskError("no") if kind is FAILED else None
     report = Report(claim.task_id, claim.attempt, claim.instance_id, kind, error=error)
-    return replace(report, **changes)  # type: ignore[arg-type]
+    return msgspec.structs.replace(report, **changes)  # type: ignore[arg-type]
 
 
 async def test_two_instances_that_report_the_same_attempt_at_once_are_told_apart(spine: Spine, claim: Claim) -> None:
@@ -283,9 +283,7 @@ async def test_a_task_given_back_keeps_its_place_in_the_queue(spine: Spine, clai
 
 
 @pytest.mark.parametrize("result", ['"\\u0000"', '"\\ud800"', "1e999999", "{", "[" * 50_000 + "]" * 50_000])
-async def test_a_result_the_database_will_not_take_is_refused_as_data(
-    spine: Spine, claim: Claim, result: str
-) -> None:
+async def test_a_result_the_database_will_not_take_is_refused_as_data(spine: Spine, claim: Claim, result: str) -> None:
     with pytest.raises(DataRefused):
         await spine.complete(claim, result)
     assert (await spine.task(claim.task_id))["status"] == "running"

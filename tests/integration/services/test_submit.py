@@ -185,7 +185,8 @@ async def test_a_capability_task_that_is_handed_over_names_its_agent(spine: Spin
 async def test_the_documented_insert_of_a_task_is_right_by_itself(spine: Spine) -> None:
     agent = await spine.agent()
     number = await spine.value(
-        "insert into agent_tasks (agent_id, type, payload) values ($1, 'scrape', '{\"url\": \"x\"}') returning id", agent
+        "insert into agent_tasks (agent_id, type, payload) values ($1, 'scrape', '{\"url\": \"x\"}') returning id",
+        agent,
     )
     row = await spine.task(number)
     assert (row["status"], row["priority"], row["max_retries"], row["retry_count"]) == ("pending", 5, 3, 0)
@@ -219,8 +220,14 @@ async def test_lanes_follow_from_the_columns(spine: Spine, columns: dict[str, ob
     ("statement", "constraint"),
     [
         ("insert into agent_tasks (type, payload) values ('t', '{}')", "task_names_an_agent_or_a_capability"),
-        ("insert into agent_tasks (agent_id, type, payload, priority) values (1, 't', '{}', 11)", "priority_is_1_to_10"),
-        ("insert into agent_tasks (agent_id, type, payload, status) values (1, 't', '{}', 'odd')", "task_status_is_known"),
+        (
+            "insert into agent_tasks (agent_id, type, payload, priority) values (1, 't', '{}', 11)",
+            "priority_is_1_to_10",
+        ),
+        (
+            "insert into agent_tasks (agent_id, type, payload, status) values (1, 't', '{}', 'odd')",
+            "task_status_is_known",
+        ),
         (
             "insert into agent_tasks (agent_id, type, payload, status, deadline_at) values (1, 't', '{}', 'running', now())",
             "held_only_while_running",

@@ -79,7 +79,9 @@ async def test_only_a_failed_task_is_redriven(spine: Spine, state: str) -> None:
 
 async def test_a_redriven_task_starts_from_zero_but_its_attempts_count_on(spine: Spine) -> None:
     number = await finished(spine, "failed")
-    await spine.execute("update agent_tasks set retry_count = 3, lost_count = 2, release_count = 9 where id = $1", number)
+    await spine.execute(
+        "update agent_tasks set retry_count = 3, lost_count = 2, release_count = 9 where id = $1", number
+    )
     lane = await tasks.redrive(spine.database, number, ALICE)
     row = await spine.task(number)
     assert (row["status"], row["retry_count"], row["lost_count"], row["release_count"]) == ("pending", 0, 0, 0)

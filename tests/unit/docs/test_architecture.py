@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from tests.support.documents import code_words, table_rows, text_of, tracked_files, what_is_missing
+from tests.support.documents import code_words, table_rows, text_of, tracked_files, tree_of, what_is_missing
 
 PAGE = "ARCHITECTURE.md"
 
@@ -17,7 +17,7 @@ def described() -> dict[str, str]:
 
 def test_every_room_is_described_by_its_own_sentence() -> None:
     own = {
-        f"{path.parent}/": (ast.get_docstring(ast.parse(text_of(path))) or "").splitlines()[0]
+        f"{path.parent}/": (ast.get_docstring(tree_of(path)) or "").splitlines()[0]
         for path in tracked_files()
         if path.name == "__init__.py"
     }

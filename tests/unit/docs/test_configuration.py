@@ -6,7 +6,7 @@ import ast
 import re
 from pathlib import Path
 
-from tests.support.documents import code_words, table_rows, text_of, tracked_files
+from tests.support.documents import code_words, table_rows, text_of, tracked_files, tree_of
 
 from workstation.runtimes.commands import INHERITED
 from workstation.server.settings import PASSED_ON, Settings
@@ -28,9 +28,7 @@ def documented() -> dict[str, str]:
 def variables_in(path: Path) -> set[str]:
     """The names of environment variables that a module has as constants."""
     constants = {
-        node.value
-        for node in ast.walk(ast.parse(text_of(path)))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        node.value for node in ast.walk(tree_of(path)) if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     return {word for word in constants if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+|PORT", word)}
 
@@ -76,7 +74,7 @@ def is_ours(path: Path) -> bool:
 
 def composition() -> set[Path]:
     """Where the program begins: the only place that may hand the whole environment to Settings."""
-    return {path for path in tracked_files() if path.parent == Path("src/workstation/cli")}
+    return {path for path in tracked_files() if path.parts[:3] == ("src", "workstation", "cli")}
 
 
 def reads_environment(path: Path) -> bool:
@@ -86,5 +84,5 @@ def reads_environment(path: Path) -> bool:
         and node.attr in ("environ", "getenv")
         and isinstance(node.value, ast.Name)
         and node.value.id == "os"
-        for node in ast.walk(ast.parse(text_of(path)))
+        for node in ast.walk(tree_of(path))
     )

@@ -34,13 +34,14 @@ def too_large(size: int) -> str:
 
 
 def failed(task_id: int, attempt: int, instance_id: UUID, error: AttemptError) -> Report:
-    """A failed attempt."""
+    """A failed attempt; one that its agent stopped for its timeout has timed out, as if we had been first to see it."""
+    kind = OutcomeKind.TIMED_OUT if error.type == "timed_out" else OutcomeKind.FAILED
     after = None if error.retry_after_ms is None else timedelta(milliseconds=error.retry_after_ms)
     return Report(
         task_id,
         attempt,
         instance_id,
-        OutcomeKind.FAILED,
+        kind,
         error=TaskError(error.message, error.type or "Error", error.retryable, after),
     )
 

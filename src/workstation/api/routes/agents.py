@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from workstation.api import ids
 from workstation.api.call import Call, Reply
-from workstation.api.errors import wrong
 from workstation.api.routing import Route
 from workstation.api.rules import OPERATE, READ_AGENT, READ_FLEET, REPORT_HEALTH
 from workstation.api.schemas.agents import (
@@ -68,8 +68,6 @@ async def update_agent(call: Call) -> Reply:
 
 
 def _fields(body: RegisterAgent | UpdateAgent) -> AgentFields:
-    if body.name is not None and body.name.isdigit():
-        raise wrong("name", "must not be a number, or it could be taken for an id")
     return AgentFields(
         name=body.name,
         type=body.type,
@@ -79,7 +77,7 @@ def _fields(body: RegisterAgent | UpdateAgent) -> AgentFields:
         spec=json_text(body.run),
         region=body.region,
         max_concurrency=body.max_concurrency,
-        task_types=json_text(body.task_types),
+        task_types=None if body.task_types is None else json.dumps(body.task_types),
     )
 
 

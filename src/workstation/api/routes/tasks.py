@@ -36,7 +36,12 @@ from workstation.store.database import Row
 from workstation.store.tasks import TaskFilter
 
 _REPLAYED: Final = [(b"idempotent-replayed", b"true")]
-_KEY: Final = {"Idempotency-Key": "The same key and body within 24 hours after the end returns the same task."}
+_KEY: Final = {
+    "Idempotency-Key": {
+        "description": "The same key and body within 24 hours after the end returns the same task.",
+        "schema": {"type": "string", "maxLength": 255, "pattern": "^[!-~]+$"},
+    }
+}
 _EXAMPLE: Final = {
     "agentId": "1",
     "type": "scrape",

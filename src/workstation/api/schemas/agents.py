@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from workstation.api.schemas.common import JsonObject
-from workstation.api.schemas.tasks import Word, raw
+from workstation.api.schemas.tasks import TypeName, Word, raw
 from workstation.domain.principal import Principal
 from workstation.services.agents import Statistics, Why
 from workstation.store.database import Row
 
 AgentStatus = Literal["stopped", "starting", "running", "stopping", "error"]
 Health = Literal["unknown", "healthy", "degraded", "unhealthy"]
-Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255)]
+# A name of digits alone could be taken for an id.
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255, pattern="[^0-9]")]
+ContainerName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255)]
 Kind: TypeAlias = Annotated[str, Meta(min_length=1, max_length=100)]
 Capabilities: TypeAlias = Annotated[list[Word], Meta(max_length=200)]
 Concurrency: TypeAlias = Annotated[int, Meta(ge=1, le=10_000, description="Tasks at once for each instance")]
+
+TaskTypes: TypeAlias = Annotated[
+    dict[TypeName, dict[str, Any] | bool | None],
+    Meta(max_length=1000, description="The task types it does, each with the JSON Schema of its payload or null"),
+]
 
 
 class ListAgentsQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,13 +44,13 @@ class RegisterAgent(msgspec.Struct, frozen=True, kw_only=True):
 
     name: Name
     type: Kind
-    container_name: Name | None = msgspec.field(name="containerName", default=None)
+    container_name: ContainerName | None = msgspec.field(name="containerName", default=None)
     capabilities: Capabilities | None = None
     metadata: JsonObject | None = None
     run: JsonObject | None = None
     region: Word | None = None
     max_concurrency: Concurrency | None = None
-    task_types: JsonObject | None = None
+    task_types: TaskTypes | None = None
 
 
 class UpdateAgent(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,13 +58,13 @@ class UpdateAgent(msgspec.Struct, frozen=True, kw_only=True):
 
     name: Name | None = None
     type: Kind | None = None
-    container_name: Name | None = msgspec.field(name="containerName", default=None)
+    container_name: ContainerName | None = msgspec.field(name="containerName", default=None)
     capabilities: Capabilities | None = None
     metadata: JsonObject | None = None
     run: JsonObject | None = None
     region: Word | None = None
     max_concurrency: Concurrency | None = None
-    task_types: JsonObject | None = None
+    task_types: TaskTypes | None = None
 
 
 class WaitQuery(msgspec.Struct, frozen=True, kw_only=True):

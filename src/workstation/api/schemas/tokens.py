@@ -13,12 +13,15 @@ from workstation.store.tokens import TokenRow
 
 RoleName = Literal["admin", "operator", "user", "viewer", "agent"]
 
+# Microseconds and the id of the last token of the page.
+_CURSOR = "^[0-9]{1,17}\\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+
 
 class IssueToken(msgspec.Struct, frozen=True, kw_only=True):
     """The token somebody shall have. Role agent needs agentId."""
 
     role: RoleName
-    subject: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    subject: Annotated[str, Meta(min_length=1, max_length=255, pattern="^(?!agent:)")] | None = None
     agent_id: Id | None = msgspec.field(name="agentId", default=None)
     expires_in_seconds: Annotated[int, Meta(ge=1, le=315_360_000)] = 2_592_000
 
@@ -27,7 +30,7 @@ class TokensQuery(msgspec.Struct, frozen=True, kw_only=True):
     """A page of tokens."""
 
     limit: PageLimit = 50
-    cursor: Annotated[str, Meta(max_length=100, description="`next` of the page before")] | None = None
+    cursor: Annotated[str, Meta(pattern=_CURSOR, description="`next` of the page before")] | None = None
     ended: Annotated[bool, Meta(description="Expired and revoked ones too")] = False
 
 

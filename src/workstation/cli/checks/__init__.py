@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-GOOD: Final = "✓"
-LOOK: Final = "!"
-BROKEN: Final = "✗"
+GOOD: Final = "good"
+LOOK: Final = "look"
+BROKEN: Final = "broken"
 
 
 class Finding(NamedTuple):
-    """What a check found: ✓ good, ! look at it, ✗ broken; one sentence that says what to do."""
+    """What a check found: good, look (at it) or broken; one sentence that says what to do."""
 
-    mark: str
+    state: str
     subject: str
     message: str

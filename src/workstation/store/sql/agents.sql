@@ -38,6 +38,9 @@ select exists (select from agent_tasks where agent_id = $1 and status in ('waiti
 -- name: get_agents
 select * from agent_registry where id = any ($1::bigint[]) and removed_at is null
 
+-- name: find_gate
+select name, desired_status, runtime from agent_registry where id = $1 and removed_at is null
+
 -- name: find_by_name
 select id from agent_registry where name = $1 and removed_at is null
 
