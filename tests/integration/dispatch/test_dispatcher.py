@@ -81,9 +81,7 @@ async def test_a_batch_is_handed_over_as_far_as_there_is_room(house: House, spin
     assert peer.numbers == numbers[:4]
 
 
-async def test_a_capability_task_goes_to_one_who_does_its_type_and_is_not_degraded(
-    house: House, spine: Spine
-) -> None:
+async def test_a_capability_task_goes_to_one_who_does_its_type_and_is_not_degraded(house: House, spine: Spine) -> None:
     plain = await spine.agent(capabilities=["ocr"])
     degraded = await spine.agent(capabilities=["ocr"], health_status="degraded")
     picky = await house.connect(plain, types=frozenset({"known"}))
@@ -196,9 +194,7 @@ async def test_a_session_of_an_agent_that_was_stopped_meanwhile_is_drained_when_
     ("close", "open_"),
     [("status = 'error'", "status = 'running'"), ("health_status = 'unhealthy'", "health_status = 'healthy'")],
 )
-async def test_a_closed_agent_gets_nothing_until_it_opens(
-    house: House, spine: Spine, close: str, open_: str
-) -> None:
+async def test_a_closed_agent_gets_nothing_until_it_opens(house: House, spine: Spine, close: str, open_: str) -> None:
     agent = await spine.agent()
     peer = await house.connect(agent)
     await spine.execute(f"update agent_registry set {close}")
@@ -350,6 +346,7 @@ async def test_tasks_once_lost_run_one_at_a_time_and_all_get_their_turn(house: H
         await house.quiet()
         assert len(peer.delivered) == n
         await peer.end(peer.delivered[-1])
+    await house.quiet()
     assert peer.numbers == numbers and peer.session.credit == 10
 
 
