@@ -48,11 +48,11 @@ def up(ctx: click.Context, host: str | None, port: int | None, no_agents: bool) 
 
 def _run(settings: Settings) -> int:
     from workstation.server.data_folder import DataFolderFailure, DataFolderTaken
-    from workstation.server.run import StartFailure
+    from workstation.server.run import StartFailure, Told
     from workstation.server.run import up as run
 
     try:
-        code = run(settings, announce=announce)
+        code = run(settings, Told(announce, stopping))
     except DataFolderTaken as taken:
         _show_running(taken.holder)
         return 0
@@ -61,6 +61,11 @@ def _run(settings: Settings) -> int:
     if code == 0:
         say("✓", "stopped")
     return code
+
+
+def stopping() -> None:
+    """Say that the server goes down, which takes as long as agents need to finish what they hold."""
+    say("…", "stopping: agents finish or give back what they hold (10 s at most)")
 
 
 def announce(running: Running) -> None:

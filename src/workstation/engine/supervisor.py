@@ -171,6 +171,8 @@ class Supervisor:
     # -- acting ---------------------------------------------------------------------------------------------------
 
     def _act(self, row: Row, action: lifecycle.Action) -> None:
+        if self._going_down:
+            return
         task = asyncio.create_task(self._carry_out(row, action), name=f"{row['name']}: {type(action).__name__}")
         self._acting[row["id"]] = task
 

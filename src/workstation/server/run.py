@@ -52,7 +52,15 @@ class Running:
     agents: tuple[str, ...]
 
 
-def up(settings: Settings, *, announce: Callable[[Running], None]) -> int:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who is told of the life of the server: announce when it is ready, stopping when it begins to go down."""
+
+    announce: Callable[[Running], None]
+    stopping: Callable[[], None] = lambda: None
+
+
+def up(settings: Settings, told: Told) -> int:
     """Start everything and stay until a signal; returns the exit code.
 
     Raises StartFailure, or DataFolderTaken when another server runs on this data folder.
@@ -65,7 +73,7 @@ def up(settings: Settings, *, announce: Callable[[Running], None]) -> int:
         with contextlib.closing(listener):
             url = ports.url_of(listener)
             lock.describe(url)
-            return uvloop.run(_serve(settings, folder, listener, url, announce))
+            return uvloop.run(_serve(settings, folder, listener, url, told))
     except (PostgresFailure, DataFolderFailure, Refusal, ports.PortTaken) as failure:
         raise StartFailure(str(failure)) from failure
     finally:
@@ -77,7 +85,7 @@ async def _serve(
     folder: DataFolder,
     listener: socket.socket,
     url: str,
-    announce: Callable[[Running], None],
+    told: Told,
 ) -> int:
     stop = _stop_event()
     async with AsyncExitStack() as stack:
@@ -94,8 +102,9 @@ async def _serve(
         await _save_credentials(database, key, folder, url)
         async with _running(parts, listener):
             parts.readiness.started = True
-            announce(_where(settings, folder, url, parts))
+            told.announce(_where(settings, folder, url, parts))
             await stop.wait()
+            told.stopping()
             await _drain(parts)
     return 0
 
@@ -103,7 +112,7 @@ async def _serve(
 def _stop_event() -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     return stop
 

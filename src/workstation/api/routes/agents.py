@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final
+
+import msgspec
 
 from workstation.api import ids
 from workstation.api.call import Call, Reply
@@ -77,7 +78,7 @@ def _fields(body: RegisterAgent | UpdateAgent) -> AgentFields:
         spec=json_text(body.run),
         region=body.region,
         max_concurrency=body.max_concurrency,
-        task_types=None if body.task_types is None else json.dumps(body.task_types),
+        task_types=None if body.task_types is None else msgspec.json.encode(body.task_types).decode(),
     )
 
 
