@@ -67,6 +67,8 @@ class Batcher(Generic[Asked, Answer]):
     async def _answer(self, batch: list[tuple[Asked, asyncio.Future[Answer]]]) -> None:
         try:
             answers = await self._run([item for item, _ in batch])
+            if len(answers) != len(batch):
+                raise ValueError(f"{self.name} gave {len(answers)} answers to {len(batch)} questions.")  # noqa: TRY301
         except Exception as error:  # noqa: BLE001 - whoever asked gets it, each of them
             answers = [error] * len(batch)
         except BaseException:

@@ -68,7 +68,9 @@ class Dispatcher:
         if before is not None:
             self.leave(before)
             before.close(REPLACED, "This instance has connected again.")
-        self.floor.add(session, self.roster.find(session.agent_id))
+        agent = self.roster.find(session.agent_id)
+        self.floor.add(session, agent)
+        _drain_if_stopped(session, agent)
         self.claimer.nudge()
 
     def leave(self, session: Session) -> None:
@@ -168,9 +170,7 @@ class Dispatcher:
     def _on_agent_changed(self, agent: AgentView | None, number: int) -> None:
         for session in list(self.floor.of_agent(number)):
             self.floor.place(session, agent)
-            if (agent is None or agent.desired_status == "stopped") and not session.draining:
-                session.draining = True
-                session.drain("stopped")
+            _drain_if_stopped(session, agent)
         self.claimer.nudge()
 
     def _on_hint(self, kind: str, names: list[str]) -> None:
@@ -185,3 +185,9 @@ class Dispatcher:
             for name in names:
                 instance, task_id, attempt, reason = name.split("/")
                 self._stop_here(int(task_id), int(attempt), UUID(instance), reason)
+
+
+def _drain_if_stopped(session: Session, agent: AgentView | None) -> None:
+    if (agent is None or agent.desired_status == "stopped") and not session.draining:
+        session.draining = True
+        session.drain("stopped")

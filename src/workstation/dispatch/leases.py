@@ -8,11 +8,12 @@ from uuid import UUID
 
 from workstation.dispatch.batcher import Batcher
 from workstation.dispatch.floor import Floor
+from workstation.domain.errors import ValidationFailed
 from workstation.domain.tasks import Claim
 from workstation.services import agents, instances
 from workstation.services.queue import held_by
 from workstation.store.agents import HealthReport
-from workstation.store.database import Database
+from workstation.store.database import Database, DataRefused
 
 LEASE_LOST = 4409
 
@@ -78,10 +79,15 @@ class Leases:
             return (await held_by(connection, [instance_id]))[instance_id]
 
     async def report_health(self, report: HealthReport) -> bool:
-        """Keep what an agent says of its health; whether the agent exists."""
+        """Keep what an agent says of its health; whether the agent exists. Raises ValidationFailed."""
         return await self._health.ask(report)
 
     async def _report_health(self, reports: list[HealthReport]) -> list[bool | Exception]:
-        async with self._database.session() as connection:
-            known = await agents.report_health(connection, reports)
+        try:
+            async with self._database.session() as connection:
+                known = await agents.report_health(connection, reports)
+        except DataRefused as error:
+            if len(reports) == 1:
+                return [ValidationFailed(f"The report of health cannot be stored: {error.message}.")]
+            return [(await self._report_health([report]))[0] for report in reports]
         return [report.agent_id in known for report in reports]

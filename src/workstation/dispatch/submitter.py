@@ -62,12 +62,22 @@ class Submitter:
         await self._batch.close()
 
     def _take(self, task: NewTask) -> Taker | None:
-        """A session that takes a task as it is created: only where a look has just found nothing older to take."""
+        """A session that takes a task as it is created: only where looks have just found nothing else it might take.
+
+        One that pulls waits for its answer no longer than its request lasts, which may be over before the commit.
+        """
         lane = lane_of(task)
         if task.run_at is not None or self._floor.is_marked(lane):
             return None
         quiet_since = self._clock() - QUIET_SECONDS
-        able = (s for s in self._floor.in_lane(lane) if s.wants(quiet_since) and _suits(s, task))
+        able = (
+            session
+            for session in self._floor.in_lane(lane)
+            if session.wants(quiet_since)
+            and not session.pulls
+            and _suits(session, task)
+            and not any(map(self._floor.is_marked, session.lanes))
+        )
         best = max(able, key=lambda session: session.credit, default=None)
         if best is None:
             return None

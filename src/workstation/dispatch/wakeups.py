@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from uuid import UUID
 
 import structlog
@@ -14,7 +14,8 @@ from workstation.store import nodes as store
 from workstation.store.database import Database
 
 CHANNEL = "workstation"
-_MOST_IN_ONE = 200
+# PostgreSQL takes notifications of less than 8,000 bytes.
+_MOST_BYTES = 7000
 _RETRY_SECONDS = 1.0
 _log = structlog.get_logger(__name__)
 
@@ -48,9 +49,9 @@ class Wakeups:
         try:
             while self._waiting:
                 kind, names = self._waiting.popitem()
-                hint = sorted(names) if len(names) <= _MOST_IN_ONE else []
                 async with self._database.session() as connection:
-                    await store.notify(connection, CHANNEL, json.dumps([self._node, kind, hint]))
+                    for hint in _in_parts(names):
+                        await store.notify(connection, CHANNEL, json.dumps([self._node, kind, hint]))
         except Unavailable:
             # A hint is only a hint: the poll of the others finds what it was about.
             _log.warning("hint_not_sent", kind="notify")
@@ -75,3 +76,17 @@ class Wakeups:
         node, kind, names = json.loads(payload)
         if node != self._node:
             self._heard(kind, names)
+
+
+def _in_parts(names: Iterable[str]) -> Iterator[list[str]]:
+    part: list[str] = []
+    size = 0
+    for name in sorted(names):
+        weight = len(json.dumps(name)) + 2
+        if part and size + weight > _MOST_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(name)
+        size += weight
+    if part:
+        yield part

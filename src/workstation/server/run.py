@@ -99,6 +99,7 @@ async def _serve(
         await seed_builtins(database, start=settings.start_agents)
         await parts.node.join()
         await parts.dispatcher.poll_once()
+        await parts.revocations.refresh()
         await _save_credentials(database, key, folder, url)
         async with _running(parts, listener):
             parts.readiness.started = True

@@ -97,10 +97,15 @@ class Database:
     async def session(self) -> AsyncIterator[Connection]:
         """A pooled connection for a few statements; waits at most 1.5 s for one that answers."""
         deadline = asyncio.get_running_loop().time() + CONNECT_DEADLINE.total_seconds()
-        with translated():
-            async with self._pool.acquire(timeout=CONNECT_DEADLINE.total_seconds()) as connection:
-                await _answer_by(connection, deadline)
-                yield connection
+        try:
+            with translated():
+                async with self._pool.acquire(timeout=CONNECT_DEADLINE.total_seconds()) as connection:
+                    # A database that hangs is to be found out now, not after the long deadline of a statement.
+                    async with asyncio.timeout_at(deadline):
+                        await connection.execute("select")
+                    yield connection
+        except _CLASHED as error:
+            raise Unavailable("The database was busy with the same rows; try again in a moment.") from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

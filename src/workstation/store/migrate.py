@@ -52,6 +52,7 @@ async def migrate(database: Database) -> list[Migration]:
         async with database.transaction() as connection:
             await connection.execute(_SQL["lock"].replace("$1", str(_LOCK)))
             await connection.execute(_SQL["create_table"])
+            await _require_known(connection)
             known = await connection.fetchval(_SQL["checksum_of"], migration.number)
             if known is None:
                 await connection.execute(migration.text, timeout=300)
@@ -69,6 +70,15 @@ async def is_current(connection: Connection) -> bool:
     """Whether every migration that ships has been applied."""
     newest = await connection.fetchval(_SQL["newest"])
     return bool(newest is not None and newest >= migrations()[-1].number)
+
+
+async def _require_known(connection: Connection) -> None:
+    newest = await connection.fetchval(_SQL["newest"])
+    if newest is not None and newest > migrations()[-1].number:
+        raise Refusal(
+            f"This database was changed by a newer version of Workstation (its schema is number {newest}); "
+            "start that version, or a newer one."
+        )
 
 
 async def _require_version(connection: Connection) -> None:

@@ -20,7 +20,7 @@ INSTANCE = str(uuid4())
 
 # (method, path): the roles that are let in. own: an agent for itself alone.
 MATRIX: dict[tuple[str, str], tuple[str, ...]] = {
-    ("GET", "/api/agents"): HUMANS,
+    ("GET", "/api/agents"): ALL,
     ("POST", "/api/agents"): ("admin", "operator"),
     ("GET", "/api/agents/system/overview"): HUMANS,
     ("GET", "/api/agents/:id"): (*HUMANS, "own"),
@@ -191,6 +191,13 @@ async def test_how_an_agent_is_run_is_shown_to_those_who_see_the_fleet(api: Api)
         client = await api.client(role, agent if role == "agent" else None)
         data = (await client.get(f"/api/agents/{agent}")).json()["data"]["agent"]
         assert ("run" in data) == shown, role
+
+
+async def test_an_agent_finds_itself_in_the_list_and_nobody_else(api: Api) -> None:
+    agent = await api.agent("one")
+    await api.agent("two")
+    data = (await (await api.client("agent", agent)).get("/api/agents")).json()["data"]
+    assert [found["name"] for found in data["agents"]] == ["one"] and data["total"] == 1
 
 
 async def test_verbs_of_operators_and_refused_verbs_are_in_the_audit_log(api: Api) -> None:

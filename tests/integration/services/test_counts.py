@@ -31,8 +31,10 @@ class Mix:
 
     async def step(self) -> None:
         verb = self.random.choice(
-            [self.submit, self.submit, self.claim, self.claim, self.complete, self.complete, self.end, self.end]
-            + [self.cancel, self.redrive, self.fold, self.insert_by_hand, self.delete_by_hand, self.update_by_hand]
+            [
+                *[self.submit, self.claim, self.complete, self.end] * 2,
+                *[self.cancel, self.redrive, self.fold, self.insert_by_hand, self.delete_by_hand, self.update_by_hand],
+            ]
         )
         await verb()
         if verb not in (self.update_by_hand, self.insert_by_hand):

@@ -229,7 +229,8 @@ async def test_lanes_follow_from_the_columns(spine: Spine, columns: dict[str, ob
             "task_status_is_known",
         ),
         (
-            "insert into agent_tasks (agent_id, type, payload, status, deadline_at) values (1, 't', '{}', 'running', now())",
+            "insert into agent_tasks (agent_id, type, payload, status, deadline_at)"
+            " values (1, 't', '{}', 'running', now())",
             "held_only_while_running",
         ),
         (
