@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -74,6 +77,14 @@ def announce(running: Running) -> None:
         click.echo(line)
 
 
+def _program() -> str:
+    """Return how to call this program from here: by its name, or by its path where its folder is not searched."""
+    called = Path(sys.argv[0])
+    if shutil.which("workstation") or called.name != "workstation":
+        return "workstation"
+    return os.path.relpath(called) if called.is_relative_to(Path.cwd()) else str(called)
+
+
 def announcement(running: Running) -> Iterator[str]:
     """Return the lines about a server that is ready."""
     yield f"{click.style('✓', fg='green')} Workstation is up at {click.style(running.url, bold=True)}"
@@ -95,10 +106,11 @@ def announcement(running: Running) -> Iterator[str]:
     yield "Try it in another terminal, which is logged in already:"
     if os.environ.get("WORKSTATION_DATA_DIR"):
         yield f"  export WORKSTATION_DATA_DIR={running.data_folder}"
-    yield "  workstation agents list"
+    program = _program()
+    yield f"  {program} agents list"
     if EXAMPLE_AGENT not in running.agents:
-        yield f"  workstation agents start {EXAMPLE_AGENT}"
-    yield f"  workstation tasks submit scrape --agent {EXAMPLE_AGENT} \\"
+        yield f"  {program} agents start {EXAMPLE_AGENT}"
+    yield f"  {program} tasks submit scrape --agent {EXAMPLE_AGENT} \\"
     yield "      url=https://example.com --wait"
     yield ""
     yield "Ctrl-C stops everything; tasks stay and go on with the next `workstation up`."

@@ -18,6 +18,7 @@ import uvloop
 
 from workstation.domain.errors import Refusal, Unavailable
 from workstation.domain.principal import Role
+from workstation.engine.node import VERSION
 from workstation.server import logs, ports
 from workstation.server.compose import Parts, compose
 from workstation.server.data_folder import Credentials, DataFolder, DataFolderFailure
@@ -103,8 +104,10 @@ async def _serve(
         await _save_credentials(database, key, folder, url)
         async with _running(parts, listener):
             parts.readiness.started = True
+            _log.info("ready", url=url, node=str(folder.node_id()), version=VERSION)
             told.announce(_where(settings, folder, url, parts))
             await stop.wait()
+            _log.info("stopping")
             told.stopping()
             await _drain(parts)
     return 0
