@@ -11,11 +11,12 @@ from workstation.dispatch.floor import Floor
 from workstation.domain.errors import ValidationFailed
 from workstation.domain.tasks import Claim
 from workstation.services import agents, instances
-from workstation.services.queue import held_by
+from workstation.services.queue import attempts_of, held_by
 from workstation.store.agents import HealthReport
 from workstation.store.database import Database, DataRefused
 
 LEASE_LOST = 4409
+_FORGOTTEN = 60.0
 
 
 class Leases:
@@ -31,12 +32,19 @@ class Leases:
         self._one_at_a_time = asyncio.Lock()
         self._hellos = asyncio.Semaphore(4)
         self._health = Batcher[HealthReport, bool]("health", self._report_health)
+        self._attempts = Batcher[UUID, set[tuple[int, int]]]("attempts", self._list_attempts)
 
     async def hello(self, said: instances.Hello) -> list[Claim]:
-        """Let an instance in; what the database holds for it. Raises NotFound, Conflict, LeaseLost."""
-        # A herd of agents that comes back at once waits here, where waiting has no deadline, not for a connection.
-        async with self._hellos, self._database.session() as connection:
-            return await instances.hello(connection, said)
+        """Let an instance in; what the database holds for it.
+
+        Raises NotFound, Conflict, LeaseLost, and ValidationFailed for what cannot be stored.
+        """
+        try:
+            # A herd of agents that comes back at once waits here, where waiting has no deadline, not for a connection.
+            async with self._hellos, self._database.session() as connection:
+                return await instances.hello(connection, said)
+        except DataRefused as error:
+            raise ValidationFailed(f"The hello cannot be stored: {error.message}.") from error
 
     async def renew_once(self) -> int:
         """Renew for every instance that was heard since the last time; the dead among them are told so."""
@@ -50,12 +58,15 @@ class Leases:
                     if session.instance_id not in alive:
                         session.close(LEASE_LOST, "The lease of this instance lapsed; come again as a new one.")
             self._renewed_at = now
+        for session in [session for session in self._floor if session.pulls and now - session.heard_at > _FORGOTTEN]:
+            # Nobody else would notice: there is no connection that closes.
+            session.close(LEASE_LOST, "Nothing was heard from this instance.")
         return 0
 
-    async def renew_now(self, instance_id: UUID) -> bool:
-        """Renew one lease at once; whether the instance is alive."""
+    async def renew_now(self, instance_id: UUID, agent_id: int) -> bool:
+        """Renew one lease at once; whether the instance is alive, and this agent's."""
         async with self._database.session() as connection:
-            return instance_id in await instances.renew(connection, [instance_id])
+            return await instances.renew_own(connection, instance_id, agent_id)
 
     async def disconnected(self, instance_id: UUID) -> None:
         """Its socket closed: it has 3 s to come back, unless it is back already."""
@@ -77,6 +88,15 @@ class Leases:
         """What the database holds for an instance."""
         async with self._database.session() as connection:
             return (await held_by(connection, [instance_id]))[instance_id]
+
+    async def attempts_of(self, instance_id: UUID) -> set[tuple[int, int]]:
+        """The (task, attempt) pairs the database holds for an instance; those who ask together share a statement."""
+        return await self._attempts.ask(instance_id)
+
+    async def _list_attempts(self, instance_ids: list[UUID]) -> list[set[tuple[int, int]]]:
+        async with self._database.session() as connection:
+            held = await attempts_of(connection, instance_ids)
+        return [held[instance_id] for instance_id in instance_ids]
 
     async def report_health(self, report: HealthReport) -> bool:
         """Keep what an agent says of its health; whether the agent exists. Raises ValidationFailed."""

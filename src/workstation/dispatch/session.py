@@ -51,6 +51,12 @@ class Session:
             if claim.suspect:
                 self.suspects.add(claim.task_id)
 
+    def hold_only(self, claims: Iterable[Claim]) -> None:
+        """Remember these claims and no others."""
+        self.held.clear()
+        self.suspects.clear()
+        self.hold(claims)
+
     def let_go(self, task_id: int, attempt: int) -> bool:
         """Forget one attempt; whether it was held."""
         if self.held.get(task_id) != attempt:

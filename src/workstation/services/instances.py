@@ -71,13 +71,18 @@ async def hello(connection: Connection, said: Hello) -> list[Claim]:
         elif said.launch_id is not None:
             if await agent_store.say_hello(connection, said.agent_id, said.launch_id):
                 await agent_status.tell(connection, said.agent_id, "running", "connected", f"agent:{said.agent_id}")
-            await launch_store.mark_ready(connection, said.launch_id)
+            await launch_store.mark_ready(connection, said.launch_id, said.agent_id)
     return [] if is_new else (await queue.held_by(connection, [said.instance_id]))[said.instance_id]
 
 
 async def renew(connection: Connection, instances: Sequence[UUID]) -> set[UUID]:
     """Renew leases for another 15 s; returns the instances that are still alive."""
     return await store.renew(connection, instances, LEASE)
+
+
+async def renew_own(connection: Connection, instance_id: UUID, agent_id: int) -> bool:
+    """Renew the lease of one instance, if it is alive and belongs to this agent; whether it does."""
+    return await store.renew_own(connection, instance_id, agent_id, LEASE)
 
 
 async def disconnected(connection: Connection, instances: Sequence[UUID]) -> None:

@@ -255,3 +255,11 @@ async def held_by(connection: Connection, instances: Sequence[UUID]) -> dict[UUI
     for claim_ in await store.held_by(connection, instances):
         held[claim_.instance_id].append(claim_)
     return held
+
+
+async def attempts_of(connection: Connection, instances: Sequence[UUID]) -> dict[UUID, set[tuple[int, int]]]:
+    """The (task, attempt) pairs the database holds for each instance."""
+    held: dict[UUID, set[tuple[int, int]]] = {instance: set() for instance in instances}
+    for instance_id, task_id, attempt in await store.list_open_attempts(connection, instances):
+        held[instance_id].add((task_id, attempt))
+    return held

@@ -41,7 +41,7 @@ async def keep_handle(database: Database, launch_id: UUID, handle: str) -> None:
 async def ready(database: Database, agent: Row) -> None:
     """Its instance said hello: the start has succeeded."""
     async with database.transaction() as connection:
-        await store.mark_ready(connection, agent["launch_id"])
+        await store.mark_ready(connection, agent["launch_id"], agent["id"])
         await _observe(connection, agent["id"], Observation("running", "connected"), agent["generation"])
 
 

@@ -51,6 +51,11 @@ async def renew(connection: Connection, instances: Sequence[UUID], lease: timede
     return {row["id"] for row in await connection.fetch(_SQL["renew"], sorted(instances), lease)}
 
 
+async def renew_own(connection: Connection, instance_id: UUID, agent_id: int, lease: timedelta) -> bool:
+    """Renew the lease of an instance of this agent; whether there is such a one, alive."""
+    return await connection.fetchval(_SQL["renew_own"], instance_id, agent_id, lease) is not None
+
+
 async def shorten(connection: Connection, instances: Sequence[UUID], lease: timedelta) -> None:
     """Leave instances no more than this much of their lease."""
     await connection.execute(_SQL["shorten"], sorted(instances), lease)

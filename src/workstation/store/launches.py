@@ -24,9 +24,9 @@ async def keep_handle(connection: Connection, launch_id: UUID, handle: str) -> N
     await connection.execute(_SQL["keep_handle"], launch_id, handle)
 
 
-async def mark_ready(connection: Connection, launch_id: UUID) -> None:
-    """The start has succeeded: its instance said hello."""
-    await connection.execute(_SQL["mark_ready"], launch_id)
+async def mark_ready(connection: Connection, launch_id: UUID, agent_id: int) -> None:
+    """The start of this agent has succeeded: its instance said hello."""
+    await connection.execute(_SQL["mark_ready"], launch_id, agent_id)
 
 
 async def mark_stopping(connection: Connection, launch_id: UUID, reason: str) -> None:

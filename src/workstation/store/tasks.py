@@ -245,6 +245,11 @@ async def record_progress(connection: Connection, items: Iterable[Progress]) -> 
     return {(row[0], row[1]) for row in rows}
 
 
+async def list_open_attempts(connection: Connection, instances: Sequence[UUID]) -> list[tuple[UUID, int, int]]:
+    """The attempts these instances hold: (instance, task, attempt)."""
+    return [tuple(row) for row in await connection.fetch(_SQL["list_open_attempts"], list(instances))]
+
+
 async def list_overdue(connection: Connection, limit: int) -> list[tuple[int, int, UUID]]:
     """Open attempts past their deadline: (task, attempt, instance)."""
     return [tuple(row) for row in await connection.fetch(_SQL["list_overdue"], limit)]

@@ -9,6 +9,7 @@ from tests.support.floor import House, Peer
 from tests.support.spine import Spine, new
 
 from workstation.domain.errors import ValidationFailed
+from workstation.services.instances import Hello
 from workstation.store.agents import HealthReport
 
 
@@ -103,7 +104,7 @@ async def test_goodbye_ends_an_instance_for_good(house: House, spine: Spine) -> 
     agent = await spine.agent()
     peer = await house.connect(agent)
     await house.dispatcher.leases.goodbye(peer.instance, "said goodbye")
-    assert not await house.dispatcher.leases.renew_now(peer.instance)
+    assert not await house.dispatcher.leases.renew_now(peer.instance, agent)
     assert await spine.value("select status from agent_instances") == "ended"
 
 
@@ -112,7 +113,7 @@ async def test_a_draining_instance_is_renewed_but_takes_nothing(house: House, sp
     peer = await house.connect(agent)
     await house.dispatcher.leases.draining([peer.instance])
     await spine.submit(new(agent))
-    assert await house.dispatcher.leases.renew_now(peer.instance)
+    assert await house.dispatcher.leases.renew_now(peer.instance, agent)
     assert await spine.claim(peer.instance) == []
 
 
@@ -131,5 +132,21 @@ async def test_a_bad_report_of_health_fails_alone(house: House, spine: Spine) ->
     assert await spine.value("select health_status from agent_registry where id = $1", good) == "healthy"
 
 
+async def test_an_instance_is_renewed_for_its_own_agent_only(house: House, spine: Spine) -> None:
+    agent, other = await spine.agent(), await spine.agent()
+    peer = await house.connect(agent)
+    await shorten(spine)
+    assert not await house.dispatcher.leases.renew_now(peer.instance, other)
+    assert await left(spine, peer) < 5
+
+
+async def test_a_hello_that_cannot_be_stored_is_refused(house: House, spine: Spine) -> None:
+    agent = await spine.agent()
+    for fields in ({"region": "a\0b"}, {"capabilities": ("\0",)}, {"task_types": '{"t": "\\u0000"}'}):
+        with pytest.raises(ValidationFailed):
+            await house.dispatcher.leases.hello(Hello(uuid4(), agent, 1, **fields))  # type: ignore[arg-type]
+    assert await spine.value("select count(*) from agent_instances") == 0
+
+
 async def test_an_instance_nobody_knows_is_not_alive(house: House) -> None:
-    assert not await house.dispatcher.leases.renew_now(uuid4())
+    assert not await house.dispatcher.leases.renew_now(uuid4(), 1)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from workstation.api.gateway import frames
 from workstation.api.gateway.outbox import Outbox
@@ -20,6 +22,7 @@ from workstation.services.instances import HEARTBEAT, LEASE, Hello
 
 _PATH = re.compile(r"^/api/agents/([0-9]{1,18})/connect/?$")
 _HELLO_SECONDS = 10.0
+_log = structlog.get_logger(__name__)
 _CLOSE_CODES: dict[type[Refusal], int] = {
     Unauthenticated: 4401,
     NotFound: 4404,
@@ -65,30 +68,40 @@ class AgentDoor:
         outbox = Outbox(lambda text: send({"type": "websocket.send", "text": text}))
         try:
             agent_id, principal = await self._admit(scope)
-            async with asyncio.timeout(_HELLO_SECONDS):
-                text = await _text(receive)
-            if text is None:
-                return
-            hello = frames.read_hello(text)
         except Refusal as refusal:
             await _close(send, _code(refusal), refusal.message)
             return
-        except TimeoutError:
-            await _close(send, 4408, "No hello came within 10 seconds.")
-            return
-        except (msgspec.DecodeError, UnicodeError) as error:
-            await _close(send, 4400, f"The first frame must be a hello: {error}")
-            return
+        # From here on a token that is revoked, or a server that goes down, closes this socket.
+        with self._listed(outbox, principal.token_id or ""):
+            hello = await self._hear_hello(receive, send)
+            if outbox.closing is not None:
+                await _close(send, *outbox.closing)
+            elif hello is not None:
+                await self._serve(agent_id, hello, receive, send, outbox)
+
+    @contextmanager
+    def _listed(self, outbox: Outbox, token: str) -> Iterator[None]:
         self._open.add(outbox)
-        token = principal.token_id or ""
         self._tokens.setdefault(token, set()).add(outbox)
         try:
-            await self._serve(agent_id, hello, receive, send, outbox)
+            yield
         finally:
             self._open.discard(outbox)
             self._tokens[token].discard(outbox)
             if not self._tokens[token]:
                 del self._tokens[token]
+
+    async def _hear_hello(self, receive: Any, send: Any) -> frames.Hello | None:
+        """The first frame; None when the peer has gone, or was sent away for what it said or did not say."""
+        try:
+            async with asyncio.timeout(_HELLO_SECONDS):
+                text = await _text(receive)
+            return None if text is None else frames.read_hello(text)
+        except TimeoutError:
+            await _close(send, 4408, "No hello came within 10 seconds.")
+        except frames.UNREADABLE as error:
+            await _close(send, 4400, f"The first frame must be a hello: {error}")
+        return None
 
     async def _admit(self, scope: Any) -> tuple[int, Principal]:
         match = _PATH.match(scope["path"])
@@ -114,6 +127,9 @@ class AgentDoor:
             await asyncio.wait([writing, reading], return_when=asyncio.FIRST_COMPLETED)
             if outbox.closing is not None:
                 await _close(send, *outbox.closing)
+            elif reading.done() and (error := reading.exception()) is not None:
+                _log.error("socket_failed", instance=str(said.instance_id), exc_info=error)
+                await _close(send, 1011, "Something went wrong here; come again.")
             elif reading.done() and not writing.done():
                 # Answers to the last reports may still be waiting.
                 outbox.close(1000, "Goodbye.")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
@@ -130,7 +131,35 @@ Frame = Credit | Done | Fail | Release | Progress | Heartbeat | Bye
 read_hello = msgspec.json.Decoder(Hello).decode
 read_frame = msgspec.json.Decoder(Frame).decode
 read_kind = msgspec.json.Decoder(Other).decode
+UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 KINDS = frozenset({"credit", "done", "fail", "release", "progress", "heartbeat", "bye"})
+
+
+class Salvaged(NamedTuple):
+    """What could be made of a done frame that cannot be read as a whole."""
+
+    readable: list[DoneItem]
+    unreadable: list[Held]
+
+
+def salvage_done(text: str) -> Salvaged | None:
+    """The items of a done frame one by one, by a reader that minds less; None when even that is of no use."""
+    try:
+        frame = json.loads(text)
+        items = frame["items"] if frame["kind"] == "done" else []
+        read = [_read_done(item) for item in items]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    if not read:
+        return None
+    return Salvaged([i for i in read if isinstance(i, DoneItem)], [i for i in read if isinstance(i, Held)])
+
+
+def _read_done(item: Any) -> DoneItem | Held:
+    try:
+        return msgspec.json.decode(json.dumps(item), type=DoneItem)
+    except msgspec.DecodeError:
+        return msgspec.convert({"task": item["task"], "attempt": item["attempt"]}, Held)
 
 
 class Welcome(msgspec.Struct, tag_field="kind", tag="welcome"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
@@ -18,13 +19,18 @@ Attempt = tuple[int, int]
 
 @dataclass(eq=False)
 class _Pulled:
-    """One pulling instance: its session, what came for the request under way, and what it is to stop."""
+    """One pulling instance: its session, what it is to stop, and what it was given and has not been answered yet.
+
+    unaware are the requests that wait for one before them: what that one is answered cannot be in their holding.
+    """
 
     session: Session
     arrived: list[Claim] = field(default_factory=list)
     something: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: set[int] = field(default_factory=set)
+    unanswered: set[Attempt] = field(default_factory=set)
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    unaware: list[set[Attempt]] = field(default_factory=list)
 
 
 class PullSessions:
@@ -49,30 +55,38 @@ class PullSessions:
         """
         await self._require_open(agent_id)
         instance_id = instance_id or uuid4()
-        hello = Hello(instance_id, agent_id, slots, node_id=self._node_id)
-        held = await self._dispatcher.leases.hello(hello)
+        held = await self._dispatcher.leases.hello(Hello(instance_id, agent_id, slots, node_id=self._node_id))
         await self._dispatcher.roster.refresh()
         pulled = self._find_or_make(instance_id, agent_id, slots)
-        async with pulled.asking:
-            pulled.session.hold(held)
-            again = [] if holding is None else [c for c in held if (c.task_id, c.attempt) not in set(holding)]
-            if again:
-                return instance_id, again
-            return instance_id, await self._ask(pulled, slots, wait_seconds)
+        # The agent is open: whatever made it drain is over.
+        pulled.session.draining = False
+        with _unaware(pulled) as answered_meanwhile:
+            waited = pulled.asking.locked()
+            async with pulled.asking:
+                if waited:
+                    held = await self._dispatcher.leases.held_by(instance_id)
+                pulled.session.hold_only(held)
+                listed = None if holding is None else {*holding, *answered_meanwhile}
+                claims = _lost(held, pulled.unanswered, listed) or await self._ask(pulled, slots, wait_seconds)
+                _answered(pulled, claims)
+                return instance_id, claims
 
     async def heartbeat(self, agent_id: int, instance_id: UUID, holding: Sequence[Attempt] | None) -> list[int]:
         """Renew everything the instance holds; the tasks it is to stop working on. Raises LeaseLost, NotFound."""
-        if not await self._dispatcher.leases.renew_now(instance_id):
-            self._pulled.pop(instance_id, None)
-            raise LeaseLost("This instance is dead: its lease lapsed; claim as a new instance.")
-        pulled = self._find_or_make(instance_id, agent_id, 0)
-        self._dispatcher.heard(pulled.session)
-        stop = pulled.cancelled
-        pulled.cancelled = set()
+        if not await self._dispatcher.leases.renew_now(instance_id, agent_id):
+            if (known := self._pulled.get(instance_id)) is not None and known.session.agent_id == agent_id:
+                self._forget(instance_id)
+            raise LeaseLost("This instance is dead or another agent's: claim as a new instance.")
+        session = self._dispatcher.floor.find(instance_id)
+        stop = set[int]()
+        if session is None or session.pulls:
+            pulled = self._find_or_make(instance_id, agent_id, 0)
+            session = pulled.session
+            stop, pulled.cancelled = pulled.cancelled, stop
+        self._dispatcher.heard(session)
         if holding:
-            held = await self._dispatcher.leases.held_by(instance_id)
-            known = {(claim.task_id, claim.attempt) for claim in held}
-            stop |= {task_id for task_id, attempt in holding if (task_id, attempt) not in known}
+            held = {task_id for task_id, _ in await self._dispatcher.leases.attempts_of(instance_id)}
+            stop |= {task_id for task_id, _ in holding} - held
         return sorted(stop)
 
     def heard(self, instance_id: UUID) -> None:
@@ -89,7 +103,7 @@ class PullSessions:
 
     async def _require_open(self, agent_id: int) -> None:
         agent = self._dispatcher.roster.find(agent_id)
-        if agent is None:
+        if agent is None or agent.desired_status != "running":
             await self._dispatcher.roster.refresh()
             agent = self._dispatcher.roster.find(agent_id)
         if agent is None:
@@ -110,9 +124,9 @@ class PullSessions:
             pass
         finally:
             session.credit = 0
-        # A round under way has this credit in its hands: what it gives is still for this request.
-        await self._dispatcher.claimer.between_rounds()
-        session.credit = 0
+            # A round under way has this credit in its hands: what it gives is still for this request.
+            await self._dispatcher.claimer.between_rounds()
+            session.credit = 0
         return list(pulled.arrived)
 
     async def _first_claim(self, pulled: _Pulled) -> None:
@@ -146,6 +160,8 @@ class PullSessions:
         pulled = self._pulled.get(instance_id)
         if pulled is not None:
             pulled.arrived.extend(claims)
+            pulled.unanswered.update(map(_key, claims))
+            pulled.cancelled.difference_update(claim.task_id for claim in claims)
             pulled.something.set()
 
     def _cancelled(self, instance_id: UUID, attempts: list[Attempt]) -> None:
@@ -157,3 +173,32 @@ class PullSessions:
         pulled = self._pulled.pop(instance_id, None)
         if pulled is not None:
             self._dispatcher.leave(pulled.session)
+
+
+def _key(claim: Claim) -> Attempt:
+    return claim.task_id, claim.attempt
+
+
+@contextmanager
+def _unaware(pulled: _Pulled) -> Iterator[set[Attempt]]:
+    """What requests before this one are answered while it waits for its turn."""
+    meanwhile: set[Attempt] = set()
+    pulled.unaware.append(meanwhile)
+    try:
+        yield meanwhile
+    finally:
+        pulled.unaware = [other for other in pulled.unaware if other is not meanwhile]
+
+
+def _lost(held: Sequence[Claim], unanswered: set[Attempt], listed: set[Attempt] | None) -> list[Claim]:
+    """What is held and never reached the agent: given to a request that broke off, or missing in what it lists."""
+    return [
+        claim for claim in held if _key(claim) in unanswered or (listed is not None and _key(claim) not in listed)
+    ]
+
+
+def _answered(pulled: _Pulled, claims: Sequence[Claim]) -> None:
+    keys = set(map(_key, claims))
+    pulled.unanswered.clear()
+    for meanwhile in pulled.unaware:
+        meanwhile |= keys

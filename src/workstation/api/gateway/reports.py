@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Raw, UnsetType
 
-from workstation.api.gateway.frames import RESULT_LIMIT, AttemptError, ProgressItem
+from workstation.api.gateway.frames import RESULT_LIMIT, AttemptError, Held, ProgressItem
 from workstation.domain.tasks import OutcomeKind, Progress, Report, TaskError
 from workstation.services.queue import refused_result
 
@@ -26,6 +26,11 @@ def completed(task_id: int, attempt: int, instance_id: UUID, result: Raw, usage:
     if len(text) > RESULT_LIMIT:
         return refused_result(report, too_large(len(text)))
     return report
+
+
+def unreadable(held: Held, instance_id: UUID, reason: str) -> Report:
+    """A finished attempt whose result is not what it should be: the failure of this attempt alone, for good."""
+    return refused_result(Report(int(held.task), held.attempt, instance_id, OutcomeKind.COMPLETED), reason)
 
 
 def too_large(size: int) -> str:

@@ -13,7 +13,7 @@ from workstation.api.gateway import frames, reports
 from workstation.api.gateway.outbox import Outbox
 from workstation.dispatch.dispatcher import Dispatcher
 from workstation.dispatch.session import Session
-from workstation.domain.errors import LeaseLost, Refusal, TooLarge, Unavailable
+from workstation.domain.errors import LeaseLost, Refusal, TooLarge, Unavailable, ValidationFailed
 from workstation.domain.tasks import Claim, Progress, Report
 from workstation.services.instances import Hello
 from workstation.services.queue import Accepted
@@ -63,7 +63,14 @@ class AgentSocket:
         self._restore(held, holding)
         self._dispatcher.join(session)
         try:
-            while not self._said_bye and (text := await self._receive_text()) is not None:
+            while not self._said_bye:
+                try:
+                    text = await self._receive_text()
+                except UnicodeDecodeError as error:
+                    self._outbox.problem("validation_failed", f"This frame is not text in UTF-8: {error}.")
+                    continue
+                if text is None:
+                    break
                 self._dispatcher.heard(session)
                 self._take(text)
         finally:
@@ -114,7 +121,7 @@ class AgentSocket:
     def _take(self, text: str) -> None:
         try:
             frame = frames.read_frame(text)
-        except (msgspec.DecodeError, UnicodeError) as error:
+        except frames.UNREADABLE as error:
             self._misunderstood(text, error)
             return
         match frame:
@@ -137,9 +144,16 @@ class AgentSocket:
                 self._said_bye = True
 
     def _misunderstood(self, text: str, error: Exception) -> None:
+        if (salvaged := frames.salvage_done(text)) is not None:
+            # One result that cannot be read fails its own attempt, not those it travels with.
+            self._complete(salvaged.readable)
+            reason = f"The result could not be read: {error}."
+            unreadable = [reports.unreadable(item, self.session.instance_id, reason) for item in salvaged.unreadable]
+            self._settle("done", unreadable, ValidationFailed.code)
+            return
         try:
             kind = frames.read_kind(text).kind
-        except (msgspec.DecodeError, UnicodeError):
+        except frames.UNREADABLE:
             kind = None
         if kind is None or kind in frames.KINDS:
             self._outbox.problem("validation_failed", f"This frame could not be read: {error}.")
@@ -152,17 +166,18 @@ class AgentSocket:
             report = reports.completed(int(item.task), item.attempt, instance_id, item.result, item.usage)
             (finished if report.error is None else oversized).append(report)
         self._settle("done", finished)
-        self._settle("done", oversized)
+        self._settle("done", oversized, TooLarge.code)
 
-    def _settle(self, kind: str, settled: list[Report]) -> None:
+    def _settle(self, kind: str, settled: list[Report], refused_as: str | None = None) -> None:
+        """Settle reports; refused_as is the answer to those that became failures on their way."""
         if not settled:
             return
         for report in settled:
             self.session.settling.add((report.task_id, report.attempt))
             self._dispatcher.returned(self.session, report.task_id, report.attempt)
-        self._later(self._report(kind, settled))
+        self._later(self._report(kind, settled, refused_as))
 
-    async def _report(self, kind: str, settled: list[Report]) -> None:
+    async def _report(self, kind: str, settled: list[Report], refused_as: str | None) -> None:
         """Settle, and answer only what is committed or refused for good; while the database is away, try again."""
         # A checkpoint that came before the end of its attempt is for the next one.
         if self._telling and (told := {self._telling[key] for key in map(_key, settled) if key in self._telling}):
@@ -174,7 +189,9 @@ class AgentSocket:
             except Unavailable:
                 await asyncio.sleep(_RETRY_SECONDS)
         self.session.settling.difference_update((report.task_id, report.attempt) for report in settled)
-        self._outbox.settled([_settled(kind, report, answer) for report, answer in zip(settled, answers, strict=True)])
+        self._outbox.settled(
+            [_settled(kind, refused_as, report, answer) for report, answer in zip(settled, answers, strict=True)]
+        )
 
     def _tell(self, items: Sequence[frames.ProgressItem]) -> None:
         task = self._later(self._progress(items))
@@ -207,7 +224,9 @@ class AgentSocket:
             metadata = None if frame.metadata is None else _encode(frame.metadata).decode()
             self._later(self._health(HealthReport(session.agent_id, frame.healthStatus, metadata)))
         listed = {(int(item.task), item.attempt) for item in frame.holding}
-        if session.doubtful or listed - session.settling != set(session.held.items()):
+        # Another replica may have ended an attempt of ours, and its hint may have been lost.
+        shared = self._dispatcher.wakeups.others > 0
+        if shared or session.doubtful or listed - session.settling != set(session.held.items()):
             self._later(self._reconcile(listed))
 
     def _is_news(self, word: str) -> bool:
@@ -224,23 +243,28 @@ class AgentSocket:
     async def _reconcile(self, listed: set[tuple[int, int]]) -> None:
         """Compare with the database: what it holds and neither side knows is sent, what is lost is cancelled."""
         session = self.session
-        held = await self._dispatcher.leases.held_by(session.instance_id)
-        known = {(claim.task_id, claim.attempt) for claim in held}
-        here = set(session.held.items()) | session.settling | listed
-        missing = [claim for claim in held if (claim.task_id, claim.attempt) not in here]
+        session.doubtful = False
+        held_before = set(session.held.items())
+        known = await self._dispatcher.leases.attempts_of(session.instance_id)
+        missing = known - set(session.held.items()) - session.settling - listed
         # A claim may be committed and on its way while the database answers: only what is missing twice is lost.
-        confirmed = [claim for claim in missing if (claim.task_id, claim.attempt) in self._missed]
-        self._missed = {(claim.task_id, claim.attempt) for claim in missing} - set(map(_key_of, confirmed))
-        session.doubtful = bool(self._missed)
+        confirmed, self._missed = missing & self._missed, missing - self._missed
+        session.doubtful = session.doubtful or bool(self._missed)
         if confirmed:
-            session.credit -= len(confirmed)
-            session.hold(confirmed)
-            self._outbox.tasks(confirmed)
-        # The agent listed these before the database was asked, so a claim cannot be younger than the answer.
+            await self._send_again(confirmed)
+        # Both were there before the database was asked, so they cannot be younger than its answer.
         if lost := sorted(listed - known - session.settling):
             self._outbox.cancel(lost, "lease_lost")
-            for task_id, attempt in lost:
-                self._dispatcher.returned(session, task_id, attempt)
+        for task_id, attempt in held_before - known:
+            self._dispatcher.returned(session, task_id, attempt)
+
+    async def _send_again(self, lost: set[tuple[int, int]]) -> None:
+        held = await self._dispatcher.leases.held_by(self.session.instance_id)
+        here = set(self.session.held.items()) | self.session.settling
+        again = [claim for claim in held if (claim.task_id, claim.attempt) in lost - here]
+        self.session.credit -= len(again)
+        self.session.hold(again)
+        self._outbox.tasks(again)
 
     def _drain(self, reason: str) -> None:
         self.session.draining = True
@@ -263,20 +287,16 @@ async def _unless_away(work: Awaitable[None]) -> None:
         _log.warning("frame_refused", code=refusal.code, reason=refusal.message)
 
 
-def _key_of(claim: Claim) -> tuple[int, int]:
-    return claim.task_id, claim.attempt
-
-
 def _key(item: Report | Progress) -> tuple[int, int]:
     return item.task_id, item.attempt
 
 
-def _settled(kind: str, report: Report, answer: Accepted | Refusal) -> frames.SettledItem:
+def _settled(kind: str, refused_as: str | None, report: Report, answer: Accepted | Refusal) -> frames.SettledItem:
     item = frames.SettledItem(str(report.task_id), report.attempt, kind)
     if isinstance(answer, Refusal):
         item.code, item.error = answer.code, answer.message
-    elif kind == "done" and report.error is not None:
-        item.code, item.error = TooLarge.code, report.error.message
+    elif refused_as is not None and report.error is not None:
+        item.code, item.error = refused_as, report.error.message
     else:
         item.status = answer.status
     return item

@@ -14,6 +14,11 @@ update agent_instances set lease_expires_at = now() + $2::interval
 where id = any ($1::uuid[]) and status in ('live', 'draining')
 returning id
 
+-- name: renew_own
+update agent_instances set lease_expires_at = now() + $3::interval
+where id = $1 and agent_id = $2 and status in ('live', 'draining')
+returning id
+
 -- name: shorten
 -- The socket closed: the instance has only this long to come back.
 update agent_instances set lease_expires_at = least(lease_expires_at, now() + $2::interval)

@@ -9,7 +9,8 @@ returning id
 update agent_launches set handle = $2::jsonb where id = $1
 
 -- name: mark_ready
-update agent_launches set status = 'running', ready_at = now() where id = $1 and status = 'starting'
+update agent_launches set status = 'running', ready_at = now()
+where id = $1 and agent_id = $2 and status = 'starting'
 
 -- name: mark_stopping
 update agent_launches set status = 'stopping', stopping_at = coalesce(stopping_at, now()), reason = $2

@@ -216,9 +216,16 @@ join agent_tasks t on t.id = a.task_id and t.attempt = a.attempt and t.status = 
                   and t.instance_id = a.instance_id
 where a.outcome is null and a.instance_id = any ($1::uuid[])
 
+-- name: list_open_attempts
+select a.instance_id, a.task_id, a.attempt
+from task_attempts a
+where a.outcome is null and a.instance_id = any ($1::uuid[])
+
 -- name: list_overdue
+-- The task is asked too: an attempt that a hand-written statement left open can never be settled.
 select a.task_id, a.attempt, a.instance_id
 from task_attempts a
+join agent_tasks t on t.id = a.task_id and t.attempt = a.attempt and t.instance_id = a.instance_id
 where a.outcome is null and a.deadline_at < now()
 order by a.task_id
 limit $1
@@ -227,6 +234,7 @@ limit $1
 -- Open attempts whose instance is no longer alive.
 select a.task_id, a.attempt, a.instance_id
 from task_attempts a
+join agent_tasks t on t.id = a.task_id and t.attempt = a.attempt and t.instance_id = a.instance_id
 left join agent_instances n on n.id = a.instance_id and n.status in ('live', 'draining')
 where a.outcome is null and n.id is null
 order by a.task_id
