@@ -192,9 +192,7 @@ def _unaware(pulled: _Pulled) -> Iterator[set[Attempt]]:
 
 def _lost(held: Sequence[Claim], unanswered: set[Attempt], listed: set[Attempt] | None) -> list[Claim]:
     """What is held and never reached the agent: given to a request that broke off, or missing in what it lists."""
-    return [
-        claim for claim in held if _key(claim) in unanswered or (listed is not None and _key(claim) not in listed)
-    ]
+    return [claim for claim in held if _key(claim) in unanswered or (listed is not None and _key(claim) not in listed)]
 
 
 def _answered(pulled: _Pulled, claims: Sequence[Claim]) -> None:
