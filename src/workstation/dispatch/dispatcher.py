@@ -10,7 +10,7 @@ from uuid import UUID
 from workstation.dispatch.batcher import Batcher
 from workstation.dispatch.claimer import Claimer
 from workstation.dispatch.floor import Floor
-from workstation.dispatch.leases import Leases
+from workstation.dispatch.heartbeats import Leases
 from workstation.dispatch.roster import AgentView, Roster
 from workstation.dispatch.session import Session
 from workstation.dispatch.settler import Settler
