@@ -11,6 +11,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import httpx
+import uvicorn
 
 from workstation.api.app import Application, create_app
 from workstation.api.dependencies import ApiSettings, Clock, Dependencies
@@ -38,6 +39,7 @@ class Logs:
     """Lines by agent, as a runtime driver would have them."""
 
     lines: dict[int, list[str]] = field(default_factory=dict)
+    following: int = 0
 
     async def tail(self, agent_id: int, lines: int) -> list[str]:
         """The last lines."""
@@ -46,12 +48,16 @@ class Logs:
     async def follow(self, agent_id: int, lines: int) -> AsyncIterator[str]:
         """The last lines, then whatever is added."""
         seen = max(0, len(self.lines.get(agent_id, [])) - lines)
-        while True:
-            have = self.lines.get(agent_id, [])
-            for line in have[seen:]:
-                yield line
-            seen = len(have)
-            await asyncio.sleep(0.01)
+        self.following += 1
+        try:
+            while True:
+                have = self.lines.get(agent_id, [])
+                for line in have[seen:]:
+                    yield line
+                seen = len(have)
+                await asyncio.sleep(0.01)
+        finally:
+            self.following -= 1
 
 
 @dataclass
@@ -161,3 +167,18 @@ async def _every(seconds: float, dispatcher: Dispatcher) -> None:
         await dispatcher.poll_once()
         await dispatcher.leases.renew_once()
         await asyncio.sleep(seconds)
+
+
+@asynccontextmanager
+async def listening(api: Api) -> AsyncIterator[int]:
+    """The port of a real HTTP server in front of the API, in this event loop."""
+    server = uvicorn.Server(uvicorn.Config(api.app, host="127.0.0.1", port=0, log_level="error"))
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.005)
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        server.force_exit = True
+        await serving

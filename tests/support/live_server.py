@@ -21,7 +21,7 @@ import psutil
 from workstation.server.postgres import EmbeddedPostgres, PostgresOptions
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = Path(__file__).with_name("serve.py")
+PROGRAM = "from workstation.cli import main; main()"
 PYTHONPATH = os.pathsep.join((str(ROOT), str(ROOT / "src"), str(ROOT / "sdk" / "src")))
 READY_SECONDS = 60.0
 
@@ -58,7 +58,7 @@ class LiveServer:
         began = time.monotonic()
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, str(PROGRAM)],
+                [sys.executable, "-c", PROGRAM, "up"],
                 cwd=ROOT,
                 env=self._whole_environment(),
                 stdin=subprocess.DEVNULL,

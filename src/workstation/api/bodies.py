@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Generic, TypeVar, get_args, get_origin
@@ -16,6 +15,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 Reader = Callable[[msgspec.Raw], Any]
 
 _MAX_EXACT: Final = 2.0**53
+_MAYBE_FRACTION: Final = frozenset(b".eE")
 _AT: Final = re.compile(r" - at `\$(.*)`$")
 _RAW_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -84,10 +84,9 @@ def _read(read: Reader, raw: msgspec.Raw) -> Any:
     try:
         return read(raw)
     except msgspec.ValidationError:
-        if b"." not in bytes(raw):
+        if _MAYBE_FRACTION.isdisjoint(bytes(raw)):
             raise
-        whole = json.dumps(_with_whole_numbers(msgspec.json.decode(raw)))
-        return read(msgspec.Raw(whole.encode()))
+        return read(msgspec.Raw(msgspec.json.encode(_with_whole_numbers(msgspec.json.decode(raw)))))
 
 
 def _with_whole_numbers(value: Any) -> Any:

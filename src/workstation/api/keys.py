@@ -115,7 +115,7 @@ def _usable(document: Any) -> dict[str, tuple[jwt.PyJWK, str]]:
             continue
         try:
             found[entry["kid"]] = (jwt.PyJWK(entry, algorithm), algorithm)
-        except jwt.PyJWKError:
+        except (jwt.PyJWTError, ValueError, TypeError):
             continue
     return found
 

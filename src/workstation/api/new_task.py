@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from hashlib import sha256
 from typing import Any, Final
 
@@ -65,9 +64,4 @@ def _hash(asked: CreateTask, payload: dict[str, Any]) -> bytes:
     fields["agent_id"] = None if asked.agent_id is None else str(asked.agent_id)
     fields["payload"] = payload
     fields["idempotency_key"] = None
-    try:
-        text = _CANONICAL.encode(fields)
-    except OverflowError:
-        # An integer beyond 64 bits, which only the other encoder writes.
-        text = json.dumps(fields, sort_keys=True, default=str).encode()
-    return sha256(text).digest()
+    return sha256(_CANONICAL.encode(fields)).digest()

@@ -130,17 +130,21 @@ class Router:
             return ()
 
     def _walk(self, path: str) -> tuple[dict[str, Route], tuple[str, ...]]:
-        node: _Node | None = self._root
-        values: list[str] = []
-        for segment in path.removesuffix("/").split("/")[1:]:
-            if node is None:
-                break
-            literal = node.below.get(segment)
-            if literal is None and node.parameter is not None and segment:
-                values.append(segment)
-                node = node.parameter
-            else:
-                node = literal
-        if node is None or not node.methods:
+        found = _descend(self._root, path.removesuffix("/").split("/")[1:], ())
+        if found is None:
             raise NotFound("There is nothing under this path; /docs lists what there is.")
-        return node.methods, tuple(values)
+        return found
+
+
+def _descend(
+    node: _Node, segments: list[str], values: tuple[str, ...]
+) -> tuple[dict[str, Route], tuple[str, ...]] | None:
+    """The methods at the end of these segments, and the values of parameters on the way; literals are tried first."""
+    if not segments:
+        return (node.methods, values) if node.methods else None
+    segment, *rest = segments
+    below = node.below.get(segment)
+    found = None if below is None else _descend(below, rest, values)
+    if found is None and node.parameter is not None and segment:
+        return _descend(node.parameter, rest, (*values, segment))
+    return found

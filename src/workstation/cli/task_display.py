@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from workstation.cli.times import in_words, instant, now, stopwatch
 from workstation_sdk.clock import monotonic
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderResult
 
 
 class Display(Protocol):
@@ -30,13 +29,13 @@ class Display(Protocol):
 def display() -> Iterator[Display]:
     """Yield the display that fits stderr."""
     if not sys.stderr.isatty():
-        yield _Lines()
+        yield PlainLines()
         return
     from rich.console import Console
     from rich.live import Live
 
     with Live(console=Console(stderr=True), transient=True, refresh_per_second=10) as live:
-        line = _LiveLine()
+        line = LiveLine()
         live.update(line)
         yield line
 
@@ -89,13 +88,14 @@ def _waiting(task: Item) -> str:
     )
 
 
-class _Lines:
+class PlainLines:
     """One line for each change."""
 
     def __init__(self) -> None:
         self._last: object = None
 
     def show(self, look: Look) -> None:
+        """Print a line where something has changed."""
         task = look.task
         seen = (task["status"], task["attempt"], task.get("progress"), look.why)
         if seen != self._last and task["status"] in ("waiting", "pending", "running"):
@@ -103,7 +103,7 @@ class _Lines:
         self._last = seen
 
 
-class _LiveLine:
+class LiveLine:
     """One line that turns, with a clock; rich draws it anew ten times a second."""
 
     def __init__(self) -> None:
@@ -114,17 +114,14 @@ class _LiveLine:
         self._words = ""
 
     def show(self, look: Look) -> None:
+        """Show these words from the next turn on."""
         self._words = describe(look)
 
-    def __rich__(self) -> RenderableType:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text
 
         clock = stopwatch(timedelta(seconds=monotonic() - self._began))
         words = Text(self._words)
-        words.truncate(max(_width() - len(clock) - 4, 10), overflow="ellipsis")
+        words.truncate(max(options.max_width - len(clock) - 4, 10), overflow="ellipsis")
         self._spinner.update(text=words + Text(f"  {clock}", style="dim"))
-        return self._spinner
-
-
-def _width() -> int:
-    return shutil.get_terminal_size((80, 24)).columns
+        yield self._spinner

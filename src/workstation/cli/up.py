@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -48,11 +51,11 @@ def up(ctx: click.Context, host: str | None, port: int | None, no_agents: bool) 
 
 def _run(settings: Settings) -> int:
     from workstation.server.data_folder import DataFolderFailure, DataFolderTaken
-    from workstation.server.run import StartFailure
+    from workstation.server.run import StartFailure, Told
     from workstation.server.run import up as run
 
     try:
-        code = run(settings, announce=announce)
+        code = run(settings, Told(announce, stopping))
     except DataFolderTaken as taken:
         _show_running(taken.holder)
         return 0
@@ -63,10 +66,23 @@ def _run(settings: Settings) -> int:
     return code
 
 
+def stopping() -> None:
+    """Say that the server goes down, which takes as long as agents need to finish what they hold."""
+    say("…", "stopping: agents finish or give back what they hold (10 s at most)")
+
+
 def announce(running: Running) -> None:
     """Print where everything is and how to try it, never a token."""
     for line in announcement(running):
         click.echo(line)
+
+
+def _program() -> str:
+    """Return how to call this program from here: by its name, or by its path where its folder is not searched."""
+    called = Path(sys.argv[0])
+    if shutil.which("workstation") or called.name != "workstation":
+        return "workstation"
+    return os.path.relpath(called) if called.is_relative_to(Path.cwd()) else str(called)
 
 
 def announcement(running: Running) -> Iterator[str]:
@@ -90,10 +106,11 @@ def announcement(running: Running) -> Iterator[str]:
     yield "Try it in another terminal, which is logged in already:"
     if os.environ.get("WORKSTATION_DATA_DIR"):
         yield f"  export WORKSTATION_DATA_DIR={running.data_folder}"
-    yield "  workstation agents list"
+    program = _program()
+    yield f"  {program} agents list"
     if EXAMPLE_AGENT not in running.agents:
-        yield f"  workstation agents start {EXAMPLE_AGENT}"
-    yield f"  workstation tasks submit scrape --agent {EXAMPLE_AGENT} \\"
+        yield f"  {program} agents start {EXAMPLE_AGENT}"
+    yield f"  {program} tasks submit scrape --agent {EXAMPLE_AGENT} \\"
     yield "      url=https://example.com --wait"
     yield ""
     yield "Ctrl-C stops everything; tasks stay and go on with the next `workstation up`."

@@ -74,9 +74,11 @@ class Supervisor:
         """Look at every supervised agent and begin what there is to do; waits for nothing that takes long."""
         if self._going_down:
             return 0
+        # What is acted on while the rows are read may be done before its turn comes: such a row tells of the past.
+        busy = set(self._acting)
         for row in await supervision.list_supervised(self._database, self._here.node_id):
             elsewhere = row["launch_id"] is not None and row["node_id"] != self._here.node_id
-            if row["id"] not in self._acting and not elsewhere:
+            if row["id"] not in busy and not elsewhere:
                 await self._look_at(row)
         return 0
 
@@ -171,6 +173,8 @@ class Supervisor:
     # -- acting ---------------------------------------------------------------------------------------------------
 
     def _act(self, row: Row, action: lifecycle.Action) -> None:
+        if self._going_down:
+            return
         task = asyncio.create_task(self._carry_out(row, action), name=f"{row['name']}: {type(action).__name__}")
         self._acting[row["id"]] = task
 

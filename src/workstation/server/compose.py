@@ -50,6 +50,7 @@ class Parts:
     door: AgentDoor
     supervisor: Supervisor
     readiness: Readiness
+    revocations: Revocations
     audit: AuditTrail
     janitor: Janitor
     node: NodeLease
@@ -128,7 +129,9 @@ def compose(
         _loop("tidy", janitor.tidy_once, 60.0),
         _loop("partitions", janitor.partition_once, 3600.0),
     )
-    return Parts(database, dispatcher, app, door, supervisor, readiness, audit, janitor, node, drivers, loops)
+    return Parts(
+        database, dispatcher, app, door, supervisor, readiness, revocations, audit, janitor, node, drivers, loops
+    )
 
 
 def _loop(name: str, step: Callable[[], Awaitable[int]], seconds: float) -> Loop:

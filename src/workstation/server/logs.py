@@ -14,6 +14,7 @@ _MOST_BYTES = 20 * 1024 * 1024
 def to_file(path: Path) -> None:
     """Send structlog's and the standard library's lines to this file; two older ones are kept."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
     handler = RotatingFileHandler(path, maxBytes=_MOST_BYTES, backupCount=2, encoding="utf-8")
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -25,7 +26,10 @@ def to_file(path: Path) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.dict_tracebacks,
+                # Local variables may hold tokens and payloads: they stay out of the log.
+                structlog.processors.ExceptionRenderer(
+                    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+                ),
                 structlog.processors.JSONRenderer(default=str),
             ],
         )
@@ -38,4 +42,5 @@ def to_file(path: Path) -> None:
         cache_logger_on_first_use=True,
     )
     # One line for each request of a client library of ours says nothing that our own lines don't.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("httpx", "uvicorn"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -18,6 +18,7 @@ import uvloop
 
 from workstation.domain.errors import Refusal, Unavailable
 from workstation.domain.principal import Role
+from workstation.engine.node import VERSION
 from workstation.server import logs, ports
 from workstation.server.compose import Parts, compose
 from workstation.server.data_folder import Credentials, DataFolder, DataFolderFailure
@@ -52,7 +53,15 @@ class Running:
     agents: tuple[str, ...]
 
 
-def up(settings: Settings, *, announce: Callable[[Running], None]) -> int:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who is told of the life of the server: announce when it is ready, stopping when it begins to go down."""
+
+    announce: Callable[[Running], None]
+    stopping: Callable[[], None] = lambda: None
+
+
+def up(settings: Settings, told: Told) -> int:
     """Start everything and stay until a signal; returns the exit code.
 
     Raises StartFailure, or DataFolderTaken when another server runs on this data folder.
@@ -65,7 +74,7 @@ def up(settings: Settings, *, announce: Callable[[Running], None]) -> int:
         with contextlib.closing(listener):
             url = ports.url_of(listener)
             lock.describe(url)
-            return uvloop.run(_serve(settings, folder, listener, url, announce))
+            return uvloop.run(_serve(settings, folder, listener, url, told))
     except (PostgresFailure, DataFolderFailure, Refusal, ports.PortTaken) as failure:
         raise StartFailure(str(failure)) from failure
     finally:
@@ -77,7 +86,7 @@ async def _serve(
     folder: DataFolder,
     listener: socket.socket,
     url: str,
-    announce: Callable[[Running], None],
+    told: Told,
 ) -> int:
     stop = _stop_event()
     async with AsyncExitStack() as stack:
@@ -91,11 +100,15 @@ async def _serve(
         await seed_builtins(database, start=settings.start_agents)
         await parts.node.join()
         await parts.dispatcher.poll_once()
+        await parts.revocations.refresh()
         await _save_credentials(database, key, folder, url)
         async with _running(parts, listener):
             parts.readiness.started = True
-            announce(_where(settings, folder, url, parts))
+            _log.info("ready", url=url, node=str(folder.node_id()), version=VERSION)
+            told.announce(_where(settings, folder, url, parts))
             await stop.wait()
+            _log.info("stopping")
+            told.stopping()
             await _drain(parts)
     return 0
 
@@ -103,7 +116,7 @@ async def _serve(
 def _stop_event() -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     return stop
 

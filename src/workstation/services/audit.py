@@ -9,7 +9,7 @@ from typing import Final
 from workstation.domain.errors import Unavailable
 from workstation.store import audit
 from workstation.store.audit import AuditEntry, AuditRow
-from workstation.store.database import Database
+from workstation.store.database import Database, DataRefused
 
 MAX_WAITING: Final = 10_000
 _BATCH: Final = 500
@@ -19,7 +19,8 @@ _PAUSE_SECONDS: Final = 1.0
 class AuditTrail:
     """Writes entries one batch at a time; what arrives meanwhile goes with the next.
 
-    While the database is away up to 10,000 entries wait; the oldest beyond that are dropped and counted in `dropped`.
+    While the database is away up to 10,000 entries wait. The oldest beyond that, and what the database will not take,
+    are dropped and counted in `dropped`.
     """
 
     def __init__(self, database: Database) -> None:
@@ -31,9 +32,7 @@ class AuditTrail:
     def record(self, entry: AuditEntry) -> None:
         """Keep an entry; it is written soon."""
         self._waiting.append(entry)
-        if len(self._waiting) > MAX_WAITING:
-            self._waiting.popleft()
-            self.dropped += 1
+        self._drop_oldest()
         if self._writer is None or self._writer.done():
             self._writer = asyncio.get_running_loop().create_task(self._write(), name="audit")
 
@@ -52,16 +51,30 @@ class AuditTrail:
 
     async def _write(self) -> None:
         while self._waiting:
-            batch = [self._waiting[index] for index in range(min(_BATCH, len(self._waiting)))]
-            dropped_before = self.dropped
+            batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
             try:
-                async with self._database.session() as connection:
-                    await audit.record(connection, batch)
+                await self._write_together(batch)
             except Unavailable:
+                self._waiting.extendleft(reversed(batch))
+                self._drop_oldest()
                 await asyncio.sleep(_PAUSE_SECONDS)
-                continue
-            for _ in range(max(0, len(batch) - (self.dropped - dropped_before))):
-                self._waiting.popleft()
+
+    async def _write_together(self, batch: list[AuditEntry]) -> None:
+        try:
+            async with self._database.session() as connection:
+                await audit.record(connection, batch)
+        except DataRefused:
+            # One entry that the database will not take must not keep the others out.
+            if len(batch) == 1:
+                self.dropped += 1
+                return
+            for entry in batch:
+                await self._write_together([entry])
+
+    def _drop_oldest(self) -> None:
+        while len(self._waiting) > MAX_WAITING:
+            self._waiting.popleft()
+            self.dropped += 1
 
 
 async def list_entries(

@@ -141,6 +141,17 @@ class Database:
             self._pool.terminate()
 
 
+async def _answer_by(connection: Connection, deadline: float) -> None:
+    """Find out now whether the database hangs, not after the long deadline of a statement."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            await connection.execute("select")
+    except TimeoutError:
+        # Giving it back as it is would mean to wait for it once more.
+        connection.terminate()
+        raise
+
+
 class HotConnection:
     """One kept connection, opened when first needed and again after it was lost. Not for concurrent use."""
 

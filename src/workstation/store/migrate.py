@@ -58,6 +58,11 @@ async def migrate(database: Database) -> list[Migration]:
                 await connection.execute(migration.text, timeout=300)
                 await connection.execute(_SQL["remember"], migration.number, migration.name, migration.checksum)
                 applied.append(migration)
+            elif known != migration.checksum:
+                raise Refusal(
+                    f"The database was made with another text of migration {migration.number} than this program has; "
+                    "run the version that made it, or start with an empty database."
+                )
     return applied
 
 

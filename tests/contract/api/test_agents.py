@@ -207,3 +207,20 @@ async def test_logs_are_the_last_lines(api: Api) -> None:
     assert last == ["line 198", "line 199"]
     assert (await client.get("/api/agents/999/logs")).status_code == 404
     assert (await client.get(f"/api/agents/{agent}/logs", params={"lines": "0"})).status_code == 400
+
+
+async def test_an_agent_inserted_by_hand_is_known_at_once(api: Api) -> None:
+    async with api.database.session() as connection:
+        agent = await connection.fetchval(
+            "insert into agent_registry (name, type, container_name, status, capabilities) "
+            "values ('my-custom-agent', 'custom', 'agent-custom-1', 'stopped', array['capability1', 'capability2']) "
+            "returning id"
+        )
+    client = await api.client("operator")
+    made = await client.post("/api/agents/tasks", json={"agentId": str(agent), "type": "t", "payload": {}})
+    assert made.status_code == 201
+    shown = (await client.get(f"/api/agents/{agent}")).json()["data"]["agent"]
+    assert (shown["containerName"], shown["status"]) == ("agent-custom-1", "stopped")
+    starting = await client.post(f"/api/agents/{agent}/start", params={"wait": "0"})
+    assert starting.status_code == 202
+    assert (await client.get(f"/api/agents/{agent}")).json()["data"]["agent"]["desired_status"] == "running"

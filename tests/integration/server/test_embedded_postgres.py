@@ -93,7 +93,7 @@ async def test_it_is_set_up_as_promised(server: EmbeddedPostgres) -> None:
         "io_method": "worker",
         "max_connections": "60",
         "idle_in_transaction_session_timeout": "1min",
-        "wal_compression": "pglz",
+        "wal_compression": "off",
         "unix_socket_permissions": "0700",
     }
     for name, setting in wanted.items():

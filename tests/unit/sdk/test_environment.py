@@ -38,6 +38,12 @@ def test_saved_credentials_are_found_and_private(folder: Path) -> None:
     assert find_server("http://saved:1/") == Server("http://saved:1", "saved")
 
 
+def test_a_token_alone_goes_to_the_server_of_the_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    save_credentials(Server("http://127.0.0.1:4000", "saved"))
+    monkeypatch.setenv("WORKSTATION_TOKEN", "mine")
+    assert find_server() == Server("http://127.0.0.1:4000", "mine")
+
+
 def test_a_saved_token_is_not_shown_to_another_server() -> None:
     save_credentials(Server("http://saved:1", "saved"))
     with pytest.raises(Misconfigured, match="no token"):

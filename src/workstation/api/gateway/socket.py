@@ -206,7 +206,12 @@ class AgentSocket:
 
     async def _progress(self, items: Sequence[frames.ProgressItem]) -> None:
         told = [reports.progressed(item, self.session.instance_id) for item in items]
-        answers = await asyncio.gather(*map(self._dispatcher.settler.progress, told), return_exceptions=True)
+        while True:
+            answers = await asyncio.gather(*map(self._dispatcher.settler.progress, told), return_exceptions=True)
+            if self.session.gone or not any(isinstance(answer, Unavailable) for answer in answers):
+                break
+            # A checkpoint is worth waiting for the database; written twice it says the same.
+            await asyncio.sleep(_RETRY_SECONDS)
         lost = [_key(item) for item, answer in zip(told, answers, strict=True) if isinstance(answer, LeaseLost)]
         if lost:
             self._outbox.cancel([key for key in lost if key not in self.session.settling], "lease_lost")

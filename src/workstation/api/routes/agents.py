@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final
+
+import msgspec
 
 from workstation.api import ids
 from workstation.api.call import Call, Reply
 from workstation.api.routing import Route
-from workstation.api.rules import OPERATE, READ_AGENT, READ_FLEET, REPORT_HEALTH
+from workstation.api.rules import LIST_AGENTS, OPERATE, READ_AGENT, READ_FLEET, REPORT_HEALTH
 from workstation.api.schemas.agents import (
     AgentDetails,
     AgentList,
@@ -29,16 +30,19 @@ from workstation.api.schemas.agents import (
 from workstation.api.schemas.common import Data, Done
 from workstation.api.schemas.tasks import AgentTaskList, AgentTasksQuery, task
 from workstation.domain.errors import NotFound
+from workstation.domain.principal import Role
 from workstation.services import agents, tasks
 from workstation.store.agents import AgentFields, AgentFilter, HealthReport
 from workstation.store.tasks import TaskFilter
 
 
 async def list_agents(call: Call) -> Reply:
-    """Every agent, MCP servers among them, in order of their number."""
+    """Every agent, MCP servers among them, in order of their number; an agent sees itself alone."""
     query: ListAgentsQuery = call.query
     narrowed = AgentFilter(query.status, query.type, query.capability, query.region, query.health)
     rows = await agents.list_agents(call.using.database, narrowed)
+    if call.principal.role is Role.AGENT:
+        rows = [row for row in rows if row["id"] == call.principal.agent_id]
     shown = AgentList(agents=[agent(row, call.principal) for row in rows], total=len(rows))
     return Reply(Data(data=shown))
 
@@ -77,7 +81,7 @@ def _fields(body: RegisterAgent | UpdateAgent) -> AgentFields:
         spec=json_text(body.run),
         region=body.region,
         max_concurrency=body.max_concurrency,
-        task_types=None if body.task_types is None else json.dumps(body.task_types),
+        task_types=None if body.task_types is None else msgspec.json.encode(body.task_types).decode(),
     )
 
 
@@ -139,7 +143,7 @@ ROUTES: Final = (
         "GET",
         "/api/agents",
         list_agents,
-        READ_FLEET,
+        LIST_AGENTS,
         "List agents",
         "agents",
         {200: Data[AgentList]},

@@ -14,7 +14,8 @@ from workstation.store.database import Row
 
 StatusName = Literal["waiting", "pending", "running", "completed", "failed", "cancelled"]
 TypeName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=100)]
-Word: TypeAlias = Annotated[str, Meta(min_length=1, max_length=100, pattern="^[^@]+$")]
+# No @: it stands between the capability or agent and the region in the name of a lane.
+Word: TypeAlias = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$")]
 Timeout: TypeAlias = Annotated[int, Meta(ge=1000, le=86_400_000)]
 
 
