@@ -103,7 +103,7 @@ class Dispatcher:
         for instance_id in instances:
             session = self.floor.find(instance_id)
             if session is not None:
-                session.close(code, reason)
+                session.dismiss(code, reason)
 
     def mark(self, lane: str, wait_seconds: float = 0.0) -> None:
         """There is work in a lane, or there will be after so many seconds."""
