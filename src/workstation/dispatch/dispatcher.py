@@ -43,7 +43,7 @@ class Dispatcher:
         self.floor = Floor()
         self.waiters = Waiters()
         self.wakeups = Wakeups(database, node_id, self._on_hint)
-        self.claimer = Claimer(database, self.floor, chances.clock)
+        self.claimer = Claimer(database, self.floor, chances.clock, lambda: self.wakeups.others == 0)
         self.submitter = Submitter(database, self.floor, chances.clock, self.mark)
         self.settler = Settler(database, chances.jitter, self._on_settled)
         self.leases = Leases(database, self.floor, chances.clock)
@@ -103,7 +103,7 @@ class Dispatcher:
         for instance_id in instances:
             session = self.floor.find(instance_id)
             if session is not None:
-                session.close(code, reason)
+                session.dismiss(code, reason)
 
     def mark(self, lane: str, wait_seconds: float = 0.0) -> None:
         """There is work in a lane, or there will be after so many seconds."""

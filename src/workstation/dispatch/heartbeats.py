@@ -56,11 +56,11 @@ class Leases:
                 alive = await self._hot.run(lambda connection: instances.renew(connection, ids), repeat=True)
                 for session in heard:
                     if session.instance_id not in alive:
-                        session.close(LEASE_LOST, "The lease of this instance lapsed; come again as a new one.")
+                        session.dismiss(LEASE_LOST, "The lease of this instance lapsed; come again as a new one.")
             self._renewed_at = now
         for session in [session for session in self._floor if session.pulls and now - session.heard_at > _FORGOTTEN]:
             # Nobody else would notice: there is no connection that closes.
-            session.close(LEASE_LOST, "Nothing was heard from this instance.")
+            session.dismiss(LEASE_LOST, "Nothing was heard from this instance.")
         return 0
 
     async def renew_now(self, instance_id: UUID, agent_id: int) -> bool:

@@ -65,6 +65,11 @@ class Session:
         self.suspects.discard(task_id)
         return True
 
+    def dismiss(self, code: int, reason: str) -> None:
+        """Give it nothing more from now on, and close its connection."""
+        self.gone = True
+        self.close(code, reason)
+
     def taker(self) -> Taker:
         """This session as the assignment sees it."""
         return Taker(

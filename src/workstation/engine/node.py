@@ -38,9 +38,10 @@ class NodeLease:
             await store.join(connection, self._node, NODE_LEASE)
 
     async def renew_once(self) -> int:
-        """Say that this replica lives."""
+        """Say that this replica lives; one that was away so long that it was forgotten enters again."""
         async with self._database.session() as connection:
-            await store.renew(connection, self._node.id, NODE_LEASE)
+            if not await store.renew(connection, self._node.id, NODE_LEASE):
+                await store.join(connection, self._node, NODE_LEASE)
         return 0
 
     async def leave(self) -> None:

@@ -64,6 +64,7 @@ class Supervisor:
         self._policy = policy or RestartPolicy()
         self._acting: dict[int, asyncio.Task[None]] = {}
         self._watching: dict[UUID, asyncio.Task[None]] = {}
+        self._hurried: dict[UUID, asyncio.Task[bool]] = {}
         self._nudge: Callable[[], None] = lambda: None
         self._going_down = False
 
@@ -79,13 +80,17 @@ class Supervisor:
         busy = set(self._acting)
         for row in await supervision.list_supervised(self._database, self._here.node_id):
             elsewhere = row["launch_id"] is not None and row["node_id"] != self._here.node_id
-            if row["id"] not in busy and not elsewhere:
-                await self._look_at(row)
+            if elsewhere:
+                continue
+            if row["id"] in busy:
+                self._hurry(row)
+            else:
+                await self._look_safely_at(row)
         return 0
 
     async def close(self) -> None:
         """Stop watching; copies keep running."""
-        tasks = [*self._acting.values(), *self._watching.values()]
+        tasks = [*self._acting.values(), *self._watching.values(), *self._hurried.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -105,6 +110,15 @@ class Supervisor:
             await self._observe(row, Observation("stopped", "the server stopped", None, []))
 
     # -- looking --------------------------------------------------------------------------------------------------
+
+    async def _look_safely_at(self, row: Row) -> None:
+        """One agent that cannot be looked at does not keep the others from being looked at."""
+        try:
+            await self._look_at(row)
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001 - the others are looked at all the same
+            _log.exception("look_failed", agent=row["name"])
 
     async def _look_at(self, row: Row) -> None:
         action = agent_lifecycle.next_action(await self._state_of(row), self._policy)
@@ -146,8 +160,12 @@ class Supervisor:
         if row["handle"] is None:
             return Seen.ENDED, "its start was interrupted"
         handle: Handle = json.loads(row["handle"])
-        driver = driver_named(self._drivers, row["driver"])
-        observed = await driver.inspect(handle)
+        try:
+            driver = driver_named(self._drivers, row["driver"])
+            observed = await driver.inspect(handle)
+        except RuntimeFailure as failure:
+            _log.warning("not_seen", agent=row["name"], reason=failure.reason)
+            return Seen.UNKNOWN, ""
         match observed.state:
             case CopyState.RUNNING:
                 self._watch(row["launch_id"], driver, handle)
@@ -179,6 +197,14 @@ class Supervisor:
         task = asyncio.create_task(self._carry_out(row, action), name=f"{row['name']}: {type(action).__name__}")
         self._acting[row["id"]] = task
 
+    def _hurry(self, row: Row) -> None:
+        """An order to stop by force does not wait for a stop with grace that is under way."""
+        launch_id = row["launch_id"]
+        if row["force_stop"] and row["handle"] is not None and launch_id not in self._hurried:
+            task = asyncio.create_task(self._end(row, "stop by force was asked for", force=True))
+            self._hurried[launch_id] = task
+            task.add_done_callback(lambda _: self._hurried.pop(launch_id, None))
+
     async def _carry_out(self, row: Row, action: agent_lifecycle.Action) -> None:
         try:
             match action:
@@ -196,6 +222,8 @@ class Supervisor:
             _log.warning("database_away", agent=row["name"], during=type(action).__name__)
         except Refusal as refusal:
             _log.warning("not_done", agent=row["name"], during=type(action).__name__, reason=refusal.message)
+        except Exception:  # noqa: BLE001 - the next look finds what it left, and decides anew
+            _log.exception("action_failed", agent=row["name"], during=type(action).__name__)
         finally:
             del self._acting[row["id"]]
             await self._tell_changed()
@@ -221,7 +249,12 @@ class Supervisor:
             await supervision.end_launch(self._database, launch_id, None, failure.reason)
             await self._start_failed(row, failure, starts)
             return
-        await supervision.keep_handle(self._database, launch_id, json.dumps(handle))
+        try:
+            await supervision.keep_handle(self._database, launch_id, json.dumps(handle))
+        except Unavailable:
+            # Without its handle nobody would ever find this copy again.
+            await driver.stop(handle, timedelta())
+            raise
         self._watch(launch_id, driver, handle)
 
     async def _launch_spec(self, row: Row, launch_id: UUID) -> LaunchSpec:
@@ -267,8 +300,8 @@ class Supervisor:
         """Stop the copy and end its launch; false when the driver could not, which the next look tries again."""
         observed: CopySeen | None = None
         if row["handle"] is not None:
-            driver = driver_named(self._drivers, row["driver"])
             try:
+                driver = driver_named(self._drivers, row["driver"])
                 observed = await driver.stop(json.loads(row["handle"]), timedelta() if force else GRACE)
             except RuntimeFailure as failure:
                 _log.warning("stop_failed", agent=row["name"], reason=failure.reason)

@@ -22,14 +22,22 @@ async def list_supervised(database: Database, node_id: UUID) -> list[Row]:
         return list(await store.list_supervised(connection))
 
 
+class _Outdated(Exception):
+    """A newer order came between the look at an agent and its start."""
+
+
 async def open_launch(database: Database, agent: Row, launch_id: UUID, node_id: UUID, starts: list[datetime]) -> bool:
     """Begin a start: false when another replica has begun one, or an order came meanwhile."""
-    async with database.transaction() as connection:
-        if not await store.open_launch(connection, launch_id, agent["id"], 0, node_id, agent["runtime"]):
-            return False
-        seen = Observation("starting", "starting", None, starts)
-        await _observe(connection, agent["id"], seen, agent["generation"])
-        return True
+    try:
+        async with database.transaction() as connection:
+            if not await store.open_launch(connection, launch_id, agent["id"], 0, node_id, agent["runtime"]):
+                return False
+            seen = Observation("starting", "starting", None, starts)
+            if not await _observe(connection, agent["id"], seen, agent["generation"]):
+                raise _Outdated  # noqa: TRY301 - it rolls the transaction back
+    except _Outdated:
+        return False
+    return True
 
 
 async def keep_handle(database: Database, launch_id: UUID, handle: str) -> None:

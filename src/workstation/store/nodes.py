@@ -33,9 +33,9 @@ async def other_fingerprints(connection: Connection, node_id: UUID) -> set[str]:
     return {row["key_fingerprint"] for row in rows}
 
 
-async def renew(connection: Connection, node_id: UUID, lease: timedelta) -> None:
-    """Renew the lease of a replica."""
-    await connection.execute(_SQL["renew"], node_id, lease)
+async def renew(connection: Connection, node_id: UUID, lease: timedelta) -> bool:
+    """Renew the lease of a replica; false when it was forgotten meanwhile."""
+    return await connection.fetchval(_SQL["renew"], node_id, lease) is not None
 
 
 async def leave(connection: Connection, node_id: UUID) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
@@ -19,9 +19,9 @@ Attempt = tuple[int, int]
 
 @dataclass(eq=False)
 class _Pulled:
-    """One pulling instance: its session, what it is to stop, and what it was given and has not been answered yet.
+    """One pulling instance: its session, what it is to stop, what came for the request under way.
 
-    unaware are the requests that wait for one before them: what that one is answered cannot be in their holding.
+    unanswered is what came for a request that broke off.
     """
 
     session: Session
@@ -29,7 +29,13 @@ class _Pulled:
     something: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: set[int] = field(default_factory=set)
     unanswered: set[Attempt] = field(default_factory=set)
-    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(eq=False)
+class _Turns:
+    """The requests of one instance, one at a time. What one is answered cannot be listed by those waiting behind it."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     unaware: list[set[Attempt]] = field(default_factory=list)
 
 
@@ -40,6 +46,7 @@ class PullSessions:
         self._dispatcher = dispatcher
         self._node_id = node_id
         self._pulled: dict[UUID, _Pulled] = {}
+        self._turns: dict[UUID, _Turns] = {}
 
     async def claim(
         self,
@@ -55,21 +62,33 @@ class PullSessions:
         """
         await self._require_open(agent_id)
         instance_id = instance_id or uuid4()
-        held = await self._dispatcher.leases.hello(Hello(instance_id, agent_id, slots, node_id=self._node_id))
-        await self._dispatcher.roster.refresh()
-        pulled = self._find_or_make(instance_id, agent_id, slots)
-        # The agent is open: whatever made it drain is over.
-        pulled.session.draining = False
-        with _unaware(pulled) as answered_meanwhile:
-            waited = pulled.asking.locked()
-            async with pulled.asking:
-                if waited:
-                    held = await self._dispatcher.leases.held_by(instance_id)
-                pulled.session.hold_only(held)
-                listed = None if holding is None else {*holding, *answered_meanwhile}
-                claims = _lost(held, pulled.unanswered, listed) or await self._ask(pulled, slots, wait_seconds)
-                _answered(pulled, claims)
-                return instance_id, claims
+        async with self._turn(instance_id) as (turns, answered_meanwhile):
+            held = await self._dispatcher.leases.hello(Hello(instance_id, agent_id, slots, node_id=self._node_id))
+            await self._dispatcher.roster.refresh()
+            pulled = self._find_or_make(instance_id, agent_id, slots)
+            # The agent is open: whatever made it drain is over.
+            pulled.session.draining = False
+            pulled.session.hold_only(held)
+            listed = None if holding is None else {*holding, *answered_meanwhile}
+            claims = _lost(held, pulled.unanswered, listed) or await self._ask(pulled, slots, wait_seconds)
+            pulled.unanswered.clear()
+            for unaware in turns.unaware:
+                unaware.update(map(_key, claims))
+            return instance_id, claims
+
+    @asynccontextmanager
+    async def _turn(self, instance_id: UUID) -> AsyncIterator[tuple[_Turns, set[Attempt]]]:
+        """Wait for the requests before this one; the set is what those were answered."""
+        turns = self._turns.setdefault(instance_id, _Turns())
+        meanwhile: set[Attempt] = set()
+        turns.unaware.append(meanwhile)
+        try:
+            async with turns.lock:
+                yield turns, meanwhile
+        finally:
+            turns.unaware = [other for other in turns.unaware if other is not meanwhile]
+            if not turns.unaware:
+                del self._turns[instance_id]
 
     async def heartbeat(self, agent_id: int, instance_id: UUID, holding: Sequence[Attempt] | None) -> list[int]:
         """Renew everything the instance holds; the tasks it is to stop working on. Raises LeaseLost, NotFound."""
@@ -179,24 +198,6 @@ def _key(claim: Claim) -> Attempt:
     return claim.task_id, claim.attempt
 
 
-@contextmanager
-def _unaware(pulled: _Pulled) -> Iterator[set[Attempt]]:
-    """What requests before this one are answered while it waits for its turn."""
-    meanwhile: set[Attempt] = set()
-    pulled.unaware.append(meanwhile)
-    try:
-        yield meanwhile
-    finally:
-        pulled.unaware = [other for other in pulled.unaware if other is not meanwhile]
-
-
 def _lost(held: Sequence[Claim], unanswered: set[Attempt], listed: set[Attempt] | None) -> list[Claim]:
     """What is held and never reached the agent: given to a request that broke off, or missing in what it lists."""
     return [claim for claim in held if _key(claim) in unanswered or (listed is not None and _key(claim) not in listed)]
-
-
-def _answered(pulled: _Pulled, claims: Sequence[Claim]) -> None:
-    keys = set(map(_key, claims))
-    pulled.unanswered.clear()
-    for meanwhile in pulled.unaware:
-        meanwhile |= keys

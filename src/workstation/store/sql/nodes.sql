@@ -9,7 +9,7 @@ select distinct key_fingerprint from nodes
 where id <> $1 and lease_expires_at > now() and key_fingerprint is not null
 
 -- name: renew
-update nodes set lease_expires_at = now() + $2::interval where id = $1
+update nodes set lease_expires_at = now() + $2::interval where id = $1 returning id
 
 -- name: leave
 delete from nodes where id = $1

@@ -1,0 +1,133 @@
+"""Tables stay small, sums stay right, and nothing goes before its time."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tests.support.spine import Spine, new
+
+from workstation.engine.health import HealthWatch
+from workstation.engine.janitor import Janitor, Retention
+from workstation.services import agents
+
+
+@pytest.fixture
+def janitor(spine: Spine) -> Janitor:
+    return Janitor(spine.database, Retention())
+
+
+async def finished(spine: Spine, ago: timedelta, status: str = "completed", **columns: object) -> int:
+    agent = await spine.agent()
+    fields: dict[str, object] = {
+        "agent_id": agent, "type": "t", "payload": "{}", "status": status, "created_by": "alice",
+        "completed_at": datetime.now(UTC) - ago, **columns,
+    }  # fmt: skip
+    marks = ", ".join(f"${number}" for number in range(1, len(fields) + 1))
+    statement = f"insert into agent_tasks ({', '.join(fields)}) values ({marks}) returning id"
+    return int(await spine.value(statement, *fields.values()))
+
+
+async def test_folding_keeps_every_sum(spine: Spine, janitor: Janitor) -> None:
+    one, other = await spine.agent(), await spine.agent()
+    for _ in range(20):
+        await spine.submit(new(one))
+    await spine.submit(*(new(other) for _ in range(5)), *(new(capability="ocr") for _ in range(2)))
+    before = [await agents.get_statistics(spine.database, agent) for agent in (one, other)]
+    assert await janitor.fold_once() == 0
+    assert await spine.value("select count(*) from task_counts") == 3
+    assert [await agents.get_statistics(spine.database, agent) for agent in (one, other)] == before
+    overview, _ = await agents.get_overview(spine.database)
+    assert overview["pending_tasks"] == 27
+    assert await janitor.fold_once() == 0
+
+
+async def test_folding_goes_on_at_once_while_there_is_much(spine: Spine, janitor: Janitor) -> None:
+    await spine.execute("insert into task_counts (agent_id, pending) select 1, 1 from generate_series(1, 12000)")
+    assert await janitor.fold_once() > 0
+    while await janitor.fold_once():
+        pass
+    assert await spine.value("select sum(pending) from task_counts") == 12_000
+    assert await spine.value("select count(*) from task_counts") < 10
+
+
+async def test_idempotency_keys_are_free_after_a_day(spine: Spine, janitor: Janitor) -> None:
+    old = await finished(spine, timedelta(hours=25), idempotency_key="old", request_hash=b"1")
+    young = await finished(spine, timedelta(hours=23), idempotency_key="young", request_hash=b"1")
+    agent = await spine.agent()
+    (open_,) = await spine.submit(new(agent, idempotency_key="open", request_hash=b"1"))
+    await spine.execute("update agent_tasks set created_at = now() - interval '9 days'")
+    await janitor.tidy_once()
+    keys = {row[0]: row[1] for row in await spine.fetch("select id, idempotency_key from agent_tasks")}
+    assert keys == {old: None, young: "young", open_: "open"}
+    (again,) = await spine.submit(new(agent, idempotency_key="old", request_hash=b"2"))
+    assert again not in (old, young, open_)
+
+
+async def test_finished_tasks_go_after_their_time_and_dead_letters_stay(spine: Spine, janitor: Janitor) -> None:
+    await finished(spine, timedelta(days=31))
+    await finished(spine, timedelta(days=31), "cancelled")
+    young = await finished(spine, timedelta(days=29))
+    dead = await finished(spine, timedelta(days=99), "failed", dead_letter=True)
+    agent = await spine.agent()
+    (open_,) = await spine.submit(new(agent))
+    await janitor.tidy_once()
+    assert {row[0] for row in await spine.fetch("select id from agent_tasks")} == {young, dead, open_}
+
+
+async def test_pruning_takes_a_thousand_at_a_time(spine: Spine, janitor: Janitor) -> None:
+    agent = await spine.agent()
+    await spine.execute(
+        "insert into agent_tasks (agent_id, type, payload, status, completed_at)"
+        " select $1, 't', '{}', 'completed', now() - interval '40 days' from generate_series(1, 2500)",
+        agent,
+    )
+    left = []
+    while await janitor.tidy_once():
+        left.append(await spine.value("select count(*) from agent_tasks"))
+    assert left == [1500, 500]
+    assert await spine.value("select count(*) from agent_tasks") == 0
+    assert (await agents.get_statistics(spine.database, agent)).completed == 2500
+
+
+async def test_old_instances_go_unless_they_hold_something(spine: Spine, janitor: Janitor) -> None:
+    agent = await spine.agent()
+    gone, holding, recent, alive = [await spine.instance(agent) for _ in range(4)]
+    await spine.submit(new(agent))
+    await spine.claim(holding)
+    await spine.execute(
+        "update agent_instances set status = 'dead', ended_at = now() - interval '8 days' where id = any ($1)",
+        [gone, holding],
+    )
+    await spine.execute("update agent_instances set status = 'ended', ended_at = now() where id = $1", recent)
+    await janitor.tidy_once()
+    assert {row[0] for row in await spine.fetch("select id from agent_instances")} == {holding, recent, alive}
+
+
+async def test_partitions_are_made_and_dropped_in_one_step(spine: Spine, janitor: Janitor) -> None:
+    day = (datetime.now(UTC) - timedelta(days=40)).date()
+    await spine.execute(
+        f"create table events_{day:%Y%m%d} partition of events"
+        f" for values from ('{day}') to ('{day + timedelta(days=1)}')"
+    )
+    assert await janitor.partition_once() == 0
+    names = {row[0] for row in await spine.fetch("select relname from pg_class where relname ~ '^events_[0-9]{8}$'")}
+    today = datetime.now(UTC).date()
+    assert names == {f"events_{today + timedelta(days=n):%Y%m%d}" for n in range(4)}
+    for name in names | {name.replace("events", "task_attempts") for name in names}:
+        await spine.execute(f"drop table {name}")
+
+
+async def test_health_that_was_not_renewed_says_nothing_any_more(spine: Spine) -> None:
+    watch = HealthWatch(spine.database)
+    quick = await spine.agent(health_status="unhealthy", health_interval_ms=1000, unhealthy_since=datetime.now(UTC))
+    slow, never = await spine.agent(health_status="degraded"), await spine.agent(health_status="healthy")
+    await spine.execute(
+        "update agent_registry set health_reported_at = now() - interval '4 seconds' where id <> $1", never
+    )
+    await watch.expire_once()
+    words = {row["id"]: row["health_status"] for row in await spine.fetch("select * from agent_registry")}
+    assert words == {quick: "unknown", slow: "degraded", never: "healthy"}
+    assert await spine.value("select unhealthy_since from agent_registry where id = $1", quick) is None
+    await spine.execute("update agent_registry set health_reported_at = now() - interval '301 seconds'")
+    await watch.expire_once()
+    assert await spine.value("select health_status from agent_registry where id = $1", slow) == "unknown"
+    assert await spine.value("select count(*) from events where type = 'health.changed'") == 3
