@@ -140,6 +140,7 @@ class Dispatcher:
 
     async def poll_once(self) -> None:
         """The look each second that makes every hint dispensable: changed agents, waiting counts, lanes with work."""
+        await self.leases.keep_noted_health()
         await self.roster.refresh()
         await self.roster.refresh_counts()
         await self.wakeups.count_others()
