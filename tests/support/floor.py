@@ -48,6 +48,11 @@ class Peer:
         """The tasks it was given, in order."""
         return [claim.task_id for claim in self.delivered]
 
+    async def credit(self) -> int:
+        """Its credit, when no claim round has it in its hands."""
+        await self.house.quiet()
+        return self.session.credit
+
     async def given(self, n: int, within: float = 10) -> list[Claim]:
         """Wait until it was given so many claims."""
         await until(lambda: len(self.delivered) >= n, within)

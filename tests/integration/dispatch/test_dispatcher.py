@@ -31,7 +31,7 @@ async def test_a_new_task_goes_to_a_free_session_as_it_is_created(house: House, 
     peer = await house.connect(agent)
     await house.looked(f"a{agent}")
     (number,) = await submit(house, new(agent))
-    assert peer.numbers == [number] and peer.session.credit == 9
+    assert peer.numbers == [number] and await peer.credit() == 9
     assert (await spine.task(number))["status"] == "running"
 
 
@@ -103,10 +103,10 @@ async def test_a_replayed_request_hands_nothing_over(house: House, spine: Spine)
     (number,) = await submit(house, task)
     (again,) = await house.dispatcher.submitter.submit([task])
     assert again.task_id == number and again.replayed
-    assert peer.numbers == [number] and peer.session.credit == 9
+    assert peer.numbers == [number] and await peer.credit() == 9
     with pytest.raises(Conflict):
         await submit(house, new(agent, idempotency_key="k", request_hash=b"2"))
-    assert peer.session.credit == 9
+    assert await peer.credit() == 9
 
 
 async def test_a_refused_request_fails_alone_among_those_that_travel_with_it(house: House, spine: Spine) -> None:
@@ -148,7 +148,7 @@ async def test_a_caller_that_goes_away_leaves_the_task_and_a_session_in_doubt(ho
     await asyncio.gather(asking, return_exceptions=True)
     await house.dispatcher.submitter.close()
     assert await spine.value("select count(*) from agent_tasks") == 1
-    assert peer.session.credit == 10 and peer.session.doubtful
+    assert await peer.credit() == 10 and peer.session.doubtful
 
 
 # -- who gets nothing -----------------------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ async def test_a_result_the_database_refuses_fails_that_attempt_alone(house: Hou
     assert [isinstance(answer, ValidationFailed) for answer in answers] == [False, True, False, True, True]
     states = [(await spine.task(number))["status"] for number in numbers]
     assert states == ["completed", "failed", "completed", "failed", "failed"]
-    assert peer.session.credit == 10
+    assert await peer.credit() == 10
 
 
 async def test_reports_of_one_caller_are_answered_each(house: House, spine: Spine) -> None:
@@ -328,10 +328,10 @@ async def test_a_cancelled_task_is_taken_back_from_its_session(house: House, spi
     await peer.given(1)
     done = await tasks.cancel(spine.database, number, ADMIN)
     house.dispatcher.cancelled(number, done.attempt, done.instance_id)
-    assert peer.cancelled == [(number, 1, "cancelled")] and peer.session.credit == 10
+    assert peer.cancelled == [(number, 1, "cancelled")] and await peer.credit() == 10
     with pytest.raises(LeaseLost):
         await peer.end(peer.delivered[0])
-    assert peer.session.credit == 10
+    assert await peer.credit() == 10
 
 
 # -- lost once ------------------------------------------------------------------------------------------------------
@@ -348,7 +348,7 @@ async def test_tasks_once_lost_run_one_at_a_time_and_all_get_their_turn(house: H
         assert len(peer.delivered) == n
         await peer.end(peer.delivered[-1])
     await house.quiet()
-    assert peer.numbers == numbers and peer.session.credit == 10
+    assert peer.numbers == numbers and await peer.credit() == 10
 
 
 # -- the database is away -------------------------------------------------------------------------------------------
@@ -371,7 +371,7 @@ async def test_a_round_whose_outcome_is_unknown_keeps_the_credit_and_leaves_doub
     await house.dispatcher.poll_once()
     await until(lambda: peer.session.doubtful)
     await house.quiet()
-    assert peer.session.credit == 10 and peer.numbers == []
+    assert await peer.credit() == 10 and peer.numbers == []
     assert await spine.value("select status from agent_tasks") == "running"
 
 
@@ -444,7 +444,7 @@ async def test_credit_is_whole_again_when_everything_has_settled(spine: Spine, s
         await asyncio.gather(*working, return_exceptions=True)
         for peer in peers:
             assert peer.session.held == {} and peer.session.suspects == set()
-            assert peer.session.credit == peer.session.slots
+            assert await peer.credit() == peer.session.slots
             keys = [(claim.task_id, claim.attempt) for claim in peer.delivered]
             assert len(keys) == len(set(keys))
         everything = [(c.task_id, c.attempt) for peer in peers for c in peer.delivered]

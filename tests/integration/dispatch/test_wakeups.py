@@ -93,7 +93,7 @@ async def test_a_cancel_at_one_replica_stops_the_work_at_the_other(spine: Spine,
     here.dispatcher.cancelled(created.task_id, done.attempt, done.instance_id)
     await until(lambda: peer.cancelled != [], within=3)
     assert peer.cancelled == [(created.task_id, 1, "cancelled")]
-    assert peer.session.credit == 10
+    assert await peer.credit() == 10
 
 
 async def test_a_great_many_cancels_at_once_all_get_through(spine: Spine, pair: tuple[House, House]) -> None:

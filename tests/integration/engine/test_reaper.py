@@ -78,7 +78,7 @@ async def test_an_attempt_past_its_deadline_has_failed_and_its_agent_is_told(
     row = await spine.task(number)
     assert (row["status"], row["dead_letter"]) == ("failed", True) and "timed_out" in row["error"]
     assert await spine.attempts(number) == [(1, "timed_out")]
-    assert peer.cancelled == [(number, 1, "timed_out")] and peer.session.credit == 10
+    assert peer.cancelled == [(number, 1, "timed_out")] and await peer.credit() == 10
 
 
 async def test_a_timeout_is_retried_like_a_failure(house: House, reaper: Reaper, spine: Spine) -> None:

@@ -13,6 +13,7 @@ from tests.support.spine import Spine, new
 from tests.support.wire import Wire, wire
 
 from workstation.api.gateway.door import AgentDoor
+from workstation.dispatch.session import Session
 from workstation.domain.errors import Unauthenticated
 from workstation.domain.principal import Principal, Role
 
@@ -44,11 +45,16 @@ class Gate:
         created = await self.house.dispatcher.submitter.submit([new(agent, **fields) for _ in range(n)])
         return [each.task_id for each in created]
 
-    def credit(self, wire: Wire) -> int:
-        """The credit of a connected instance."""
+    def session(self, wire: Wire) -> Session:
+        """The session of a connected instance."""
         session = self.house.dispatcher.floor.find(wire.instance)
         assert session is not None
-        return session.credit
+        return session
+
+    async def credit(self, wire: Wire) -> int:
+        """The credit of a connected instance, when no claim round has it in its hands."""
+        await self.house.quiet()
+        return self.session(wire).credit
 
 
 async def _authenticate(header: bytes | None) -> Principal:

@@ -1,5 +1,6 @@
 """Frames both ways: tasks out, reports in, each answered by itself."""
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -52,7 +53,7 @@ async def test_a_result_is_settled_and_its_slot_is_free(gate: Gate) -> None:
     (settled,) = await wire.hear_items("settled")
     assert settled == {"task": str(number), "attempt": 1, "kind": "done", "status": "completed"}
     assert json.loads((await gate.spine.task(number))["result"]) == {"title": "x"}
-    assert gate.credit(wire) == 10
+    assert await gate.credit(wire) == 10
 
 
 @pytest.mark.parametrize("result", [None, 0, "", [], {"deep": [[[]]]}, "\u2028\U0001f600"])
@@ -69,7 +70,7 @@ async def test_the_same_report_again_is_answered_alike(gate: Gate) -> None:
     wire.say("done", items=[item(number, result=2)])
     answers = await wire.hear_items("settled", 2)
     assert [answer["status"] for answer in answers] == ["completed", "completed"]
-    assert (await gate.spine.task(number))["result"] == "1" and gate.credit(wire) == 10
+    assert (await gate.spine.task(number))["result"] == "1" and await gate.credit(wire) == 10
 
 
 async def test_a_report_on_what_is_not_held_is_refused_for_good(gate: Gate) -> None:
@@ -79,7 +80,7 @@ async def test_a_report_on_what_is_not_held_is_refused_for_good(gate: Gate) -> N
     wire.say("release", items=[item(number, 3)])
     answers = await wire.hear_items("settled", 4)
     assert {answer["code"] for answer in answers} == {"lease_lost"}
-    assert (await gate.spine.task(number))["status"] == "running" and gate.credit(wire) == 9
+    assert (await gate.spine.task(number))["status"] == "running" and await gate.credit(wire) == 9
 
 
 async def test_failures_and_releases_are_answered_with_what_becomes_of_the_task(gate: Gate) -> None:
@@ -124,7 +125,7 @@ async def test_results_that_cannot_be_stored_fail_alone(gate: Gate) -> None:
     assert answers[nul]["code"] == answers[surrogate]["code"] == "validation_failed"
     assert answers[fine]["status"] == "completed"
     assert [(await gate.spine.task(number))["status"] for number in (nul, surrogate)] == ["failed", "failed"]
-    assert gate.credit(wire) == 10
+    assert await gate.credit(wire) == 10
 
 
 async def test_an_error_text_that_cannot_be_stored_still_fails_its_attempt(gate: Gate) -> None:
@@ -151,10 +152,10 @@ async def test_a_cancel_is_pushed_and_the_slot_is_free_at_once(gate: Gate) -> No
     gate.house.dispatcher.cancelled(number, done.attempt, done.instance_id)
     (cancelled,) = await wire.hear_items("cancel")
     assert cancelled == {"task": str(number), "attempt": 1, "reason": "cancelled"}
-    assert gate.credit(wire) == 10
+    assert await gate.credit(wire) == 10
     wire.say("done", items=[item(number, result=1)])
     (settled,) = await wire.hear_items("settled")
-    assert settled["code"] == "lease_lost" and gate.credit(wire) == 10
+    assert settled["code"] == "lease_lost" and await gate.credit(wire) == 10
 
 
 # -- credit ---------------------------------------------------------------------------------------------------------
@@ -164,7 +165,7 @@ async def test_credit_can_be_taken_back_and_given_again(gate: Gate) -> None:
     agent = await gate.spine.agent()
     wire = await gate.connect(agent, slots=1)
     wire.say("credit", n=-1)
-    await until(lambda: gate.credit(wire) == 0)
+    await until(lambda: gate.session(wire).credit == 0)
     (number,) = await gate.submit(agent)
     assert (await gate.spine.task(number))["status"] == "pending"
     wire.say("credit", n=1)
@@ -239,11 +240,11 @@ async def test_what_the_instance_lost_hold_of_is_cancelled_at_its_heartbeat(gate
     wire, (number,) = await working(gate)
     (claim,) = await gate.house.dispatcher.leases.held_by(wire.instance)
     await gate.spine.settle(claim, OutcomeKind.TIMED_OUT)
-    _session(gate, wire).doubtful = True
+    gate.session(wire).doubtful = True
     wire.say("heartbeat", holding=[item(number)])
     (cancelled,) = await wire.hear_items("cancel")
     assert cancelled == {"task": str(number), "attempt": 1, "reason": "lease_lost"}
-    assert gate.credit(wire) == 10
+    assert await gate.credit(wire) == 10
 
 
 async def test_a_slot_is_free_again_when_another_replica_ended_the_attempt_and_the_agent_dropped_it(
@@ -253,7 +254,7 @@ async def test_a_slot_is_free_again_when_another_replica_ended_the_attempt_and_t
     (claim,) = await gate.house.dispatcher.leases.held_by(wire.instance)
     await gate.spine.settle(claim, OutcomeKind.TIMED_OUT)
     wire.say("heartbeat", holding=[])
-    await until(lambda: gate.credit(wire) == 10)
+    await until(lambda: gate.session(wire).credit == 10)
     assert wire.frames("cancel") == []
 
 
@@ -262,7 +263,7 @@ async def test_with_other_replicas_a_cancel_reaches_the_agent_by_its_heartbeat_e
 ) -> None:
     wire, (number,) = await working(gate)
     wire.say("heartbeat", holding=[item(number)])
-    await until(lambda: not _session(gate, wire).doubtful)
+    await until(lambda: not gate.session(wire).doubtful)
     await gate.spine.execute(
         "insert into nodes (id, version, lease_expires_at) values (gen_random_uuid(), '1', now() + interval '1 hour')"
     )
@@ -282,33 +283,39 @@ async def test_a_claim_that_got_lost_on_its_way_is_sent_by_the_second_heartbeat(
     # Committed, and nobody here heard of it.
     (claim,) = await gate.spine.claim(wire.instance)
     assert claim.task_id == number
-    _session(gate, wire).doubtful = True
+    gate.session(wire).doubtful = True
     for _ in range(2):
         wire.say("heartbeat", holding=[])
         await gate.house.quiet()
         await gate.house.dispatcher.leases.attempts_of(wire.instance)
     (task,) = await wire.hear_items("tasks")
     assert (task["id"], task["attempt"]) == (str(number), 1)
-    assert gate.credit(wire) == 9
+    assert await gate.credit(wire) == 9
     wire.say("done", items=[item(number, result=1)])
     await wire.hear_items("settled")
-    assert gate.credit(wire) == 10
+    assert await gate.credit(wire) == 10
 
 
-async def test_a_report_under_way_is_not_taken_for_a_lost_task(gate: Gate) -> None:
+async def test_a_report_under_way_is_not_taken_for_a_lost_task(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     wire, (number,) = await working(gate)
+    settler = gate.house.dispatcher.settler
+    report_all, go = settler.report_all, asyncio.Event()
+
+    async def slow(reports: Any) -> Any:
+        await go.wait()
+        return await report_all(reports)
+
+    monkeypatch.setattr(settler, "report_all", slow)
     wire.say("done", items=[item(number, result=1)])
-    wire.say("heartbeat", holding=[item(number)])
-    wire.say("heartbeat", holding=[item(number)])
+    for holding in ([item(number)], [], [], []):
+        gate.session(wire).doubtful = True
+        wire.say("heartbeat", holding=holding)
+        await until(lambda: not gate.session(wire).doubtful)
+        await gate.house.dispatcher.leases.attempts_of(wire.instance)
+    go.set()
     (settled,) = await wire.hear_items("settled")
     assert settled["status"] == "completed"
-    assert len(wire.items("tasks")) == 1 and gate.credit(wire) == 10
-
-
-def _session(gate: Gate, wire: Wire) -> Any:
-    session = gate.house.dispatcher.floor.find(wire.instance)
-    assert session is not None
-    return session
+    assert len(wire.items("tasks")) == 1 and await gate.credit(wire) == 10
 
 
 # -- how claims are cut into frames ---------------------------------------------------------------------------------

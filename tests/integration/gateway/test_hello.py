@@ -125,7 +125,7 @@ async def test_slots_come_from_the_registry_or_from_the_server_where_the_agent_n
     assert (await wire.hello(slots=None))["slots"] == 3
     wire = await gate.knock(await gate.spine.agent())
     assert (await wire.hello())["slots"] == 10
-    assert gate.credit(wire) == 10
+    assert await gate.credit(wire) == 10
 
 
 async def test_unknown_fields_are_ignored(gate: Gate) -> None:
@@ -154,10 +154,10 @@ async def test_who_comes_back_in_time_keeps_its_tasks(gate: Gate) -> None:
     assert 2 < left <= 3
     again = await gate.connect(agent, instance=first.instance, holding=[{"task": str(number), "attempt": 1}])
     assert again.frames("tasks") == [] and again.frames("cancel") == []
-    assert gate.credit(again) == 9
+    assert await gate.credit(again) == 9
     again.say("done", items=[{"task": str(number), "attempt": 1, "result": {}}])
     (settled,) = await again.hear_items("settled")
-    assert settled["status"] == "completed" and gate.credit(again) == 10
+    assert settled["status"] == "completed" and await gate.credit(again) == 10
 
 
 async def test_what_the_agent_lost_is_sent_again_and_what_it_lost_hold_of_is_cancelled(gate: Gate) -> None:
@@ -179,7 +179,7 @@ async def test_what_the_agent_lost_is_sent_again_and_what_it_lost_hold_of_is_can
     assert (task["id"], task["attempt"]) == (str(lost), 1)
     (cancelled,) = await again.hear_items("cancel")
     assert cancelled == {"task": str(gone), "attempt": 1, "reason": "lease_lost"}
-    assert gate.credit(again) == 9
+    assert await gate.credit(again) == 9
 
 
 async def test_a_second_connection_of_an_instance_takes_over(gate: Gate) -> None:
