@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from workstation_sdk.client.clients import AsyncClient, Client
     from workstation_sdk.client.tasks import TaskRequest
     from workstation_sdk.context import Context, SyncContext
-    from workstation_sdk.service import Patience
+    from workstation_sdk.staying_connected import Patience
 
 __all__ = [
     "Agent",
@@ -99,7 +99,7 @@ _HOMES = {
     "AsyncClient": "workstation_sdk.client.clients",
     "Client": "workstation_sdk.client.clients",
     "Context": "workstation_sdk.context",
-    "Patience": "workstation_sdk.service",
+    "Patience": "workstation_sdk.staying_connected",
     "SyncContext": "workstation_sdk.context",
     "TaskRequest": "workstation_sdk.client.tasks",
 }

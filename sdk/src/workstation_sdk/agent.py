@@ -16,7 +16,7 @@ from workstation_sdk.environment import find_launch, find_server
 from workstation_sdk.errors import WorkstationError
 from workstation_sdk.finding import find_agent
 from workstation_sdk.loops import new_event_loop
-from workstation_sdk.service import Patience, Service
+from workstation_sdk.staying_connected import Patience, Service
 
 EXIT_SECONDS = 1.0
 """For the loop and its threads to end after the agent has left."""

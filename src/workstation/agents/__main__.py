@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-from workstation.agents import BUILTINS, Builtin, find_builtin
+from workstation.agents.builtins import BUILTINS, Builtin, find_builtin
 from workstation_sdk import Agent
 
 

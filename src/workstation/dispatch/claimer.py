@@ -25,9 +25,10 @@ _log = structlog.get_logger(__name__)
 class Claimer:
     """Runs while there is credit where there may be work; woken by nudge()."""
 
-    def __init__(self, database: Database, floor: Floor, clock: Callable[[], float]) -> None:
+    def __init__(self, database: Database, floor: Floor, clock: Callable[[], float], alone: Callable[[], bool]) -> None:
         self._hot = database.hot("claim")
         self._floor = floor
+        self._alone = alone
         self._clock = clock
         self._wanted = asyncio.Event()
         self._idle = asyncio.Event()
@@ -83,7 +84,7 @@ class Claimer:
         for session in takers:
             session.credit = 0
         try:
-            round_ = await self._hot.run(lambda connection: queue.claim(connection, looks, asked))
+            round_ = await self._hot.run(lambda connection: queue.claim(connection, looks, asked, alone=self._alone()))
         except BaseException:
             for session, credit in takers.items():
                 session.credit += credit

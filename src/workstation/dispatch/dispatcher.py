@@ -10,7 +10,7 @@ from uuid import UUID
 from workstation.dispatch.batcher import Batcher
 from workstation.dispatch.claimer import Claimer
 from workstation.dispatch.floor import Floor
-from workstation.dispatch.leases import Leases
+from workstation.dispatch.heartbeats import Leases
 from workstation.dispatch.roster import AgentView, Roster
 from workstation.dispatch.session import Session
 from workstation.dispatch.settler import Settler
@@ -43,7 +43,7 @@ class Dispatcher:
         self.floor = Floor()
         self.waiters = Waiters()
         self.wakeups = Wakeups(database, node_id, self._on_hint)
-        self.claimer = Claimer(database, self.floor, chances.clock)
+        self.claimer = Claimer(database, self.floor, chances.clock, lambda: self.wakeups.others == 0)
         self.submitter = Submitter(database, self.floor, chances.clock, self.mark)
         self.settler = Settler(database, chances.jitter, self._on_settled)
         self.leases = Leases(database, self.floor, chances.clock)
@@ -140,6 +140,7 @@ class Dispatcher:
 
     async def poll_once(self) -> None:
         """The look each second that makes every hint dispensable: changed agents, waiting counts, lanes with work."""
+        await self.leases.keep_noted_health()
         await self.roster.refresh()
         await self.roster.refresh_counts()
         await self.wakeups.count_others()

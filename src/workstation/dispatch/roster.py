@@ -41,7 +41,7 @@ class Roster:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._floor = "0"
+        self._read_up_to = "0"
         self._refreshes = Batcher[None, None]("roster", self._refresh)
         self._agents: dict[int, AgentView] = {}
         self._names: dict[str, int] = {}
@@ -79,7 +79,7 @@ class Roster:
 
     async def _refresh(self, askers: list[None]) -> list[None]:
         async with self._database.session() as connection:
-            rows, self._floor = await agent_store.changed_since(connection, self._floor)
+            rows, self._read_up_to = await agent_store.changed_since(connection, self._read_up_to)
         for row in rows:
             self._keep(row)
         return askers

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from workstation.dispatch.dispatcher import Dispatcher
-from workstation.dispatch.leases import LEASE_LOST
+from workstation.dispatch.heartbeats import LEASE_LOST
 from workstation.domain.errors import Unavailable
 from workstation.domain.tasks import OutcomeKind, Report, TaskError
 from workstation.services import instances

@@ -13,9 +13,10 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from workstation.domain import lifecycle
+from workstation.domain import agent_lifecycle, restarts
+from workstation.domain.agent_lifecycle import AgentState, AgentStatus, Copy, Seen
 from workstation.domain.errors import Refusal, Unavailable
-from workstation.domain.lifecycle import AgentState, AgentStatus, Copy, RestartPolicy, Seen
+from workstation.domain.restarts import RestartPolicy
 from workstation.runtimes.commands import limits_of
 from workstation.runtimes.driver import CopyState, Driver, Handle, LaunchSpec, RuntimeFailure
 from workstation.runtimes.driver import Observation as CopySeen
@@ -120,11 +121,11 @@ class Supervisor:
             _log.exception("look_failed", agent=row["name"])
 
     async def _look_at(self, row: Row) -> None:
-        action = lifecycle.next_action(await self._state_of(row), self._policy)
+        action = agent_lifecycle.next_action(await self._state_of(row), self._policy)
         match action:
-            case lifecycle.Nothing():
+            case agent_lifecycle.Nothing():
                 return
-            case lifecycle.BeRunning():
+            case agent_lifecycle.BeRunning():
                 await supervision.ready(self._database, row)
                 await self._changed()
             case _:
@@ -190,7 +191,7 @@ class Supervisor:
 
     # -- acting ---------------------------------------------------------------------------------------------------
 
-    def _act(self, row: Row, action: lifecycle.Action) -> None:
+    def _act(self, row: Row, action: agent_lifecycle.Action) -> None:
         if self._going_down:
             return
         task = asyncio.create_task(self._carry_out(row, action), name=f"{row['name']}: {type(action).__name__}")
@@ -204,17 +205,17 @@ class Supervisor:
             self._hurried[launch_id] = task
             task.add_done_callback(lambda _: self._hurried.pop(launch_id, None))
 
-    async def _carry_out(self, row: Row, action: lifecycle.Action) -> None:
+    async def _carry_out(self, row: Row, action: agent_lifecycle.Action) -> None:
         try:
             match action:
-                case lifecycle.Start():
+                case agent_lifecycle.Start():
                     await self._start(row)
-                case lifecycle.Stop(reason, force, failed):
+                case agent_lifecycle.Stop(reason, force, failed):
                     await self._stop(row, reason, force=force, failed=failed)
-                case lifecycle.BeStopped(reason):
+                case agent_lifecycle.BeStopped(reason):
                     await self._end_open_launch(row, reason)
                     await self._observe(row, Observation("stopped", reason))
-                case lifecycle.Retry(reason, _) | lifecycle.GiveUp(reason):
+                case restarts.Retry(reason, _) | restarts.GiveUp(reason):
                     await self._end_open_launch(row, reason)
                     await self._failed(row, action)
         except Unavailable:
@@ -274,10 +275,10 @@ class Supervisor:
             # Nothing but a new order, or a changed agent, can make this start succeed.
             await self._observe(row, Observation("error", failure.reason))
             return
-        await self._failed(row, lifecycle.after_failure(starts, row["now"], failure.reason, self._policy))
+        await self._failed(row, restarts.after_failure(starts, row["now"], failure.reason, self._policy))
 
-    async def _failed(self, row: Row, action: lifecycle.Retry | lifecycle.GiveUp) -> None:
-        if isinstance(action, lifecycle.Retry):
+    async def _failed(self, row: Row, action: restarts.Retry | restarts.GiveUp) -> None:
+        if isinstance(action, restarts.Retry):
             await self._observe(row, Observation("error", action.reason, action.next_start_at))
         else:
             await self._observe(row, Observation("stopped", action.reason, desired_status="stopped"))
@@ -289,7 +290,7 @@ class Supervisor:
             return
         if failed:
             starts = row["start_attempts"]
-            await self._failed(row, lifecycle.after_failure(starts, row["now"], reason, self._policy))
+            await self._failed(row, restarts.after_failure(starts, row["now"], reason, self._policy))
         elif row["desired_status"] == "running":
             await self._observe(row, Observation("starting", reason))
         else:

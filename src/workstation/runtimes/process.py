@@ -136,6 +136,10 @@ class ProcessDriver:
         try:
             process = psutil.Process(handle["pid"])
             if process.status() == psutil.STATUS_ZOMBIE:
+                if child is not None:
+                    # It ended since it was polled a moment ago; how it ended is ours to collect.
+                    self._note_exit(launch, child)
+                    return self._exits[launch]
                 return Observation(CopyState.EXITED, self._now())
             return Observation(CopyState.RUNNING, datetime.fromtimestamp(process.create_time(), UTC))
         except psutil.NoSuchProcess:

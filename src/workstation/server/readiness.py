@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workstation.agents import BUILTINS
+from workstation.agents.builtins import BUILTINS
 from workstation.domain.errors import Unavailable
 from workstation.store import agents as agent_store
 from workstation.store.database import Database

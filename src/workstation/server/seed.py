@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from workstation.agents import BUILTINS
+from workstation.agents.builtins import BUILTINS
 from workstation.store import agents as store
 from workstation.store.database import Database
 

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from workstation.domain import settle as decide
-from workstation.domain.assign import Assignment, Taker, assign
+from workstation.domain.assign import Assignment, Head, Taker, assign
 from workstation.domain.errors import Conflict, LeaseLost, NotFound, Refusal
 from workstation.domain.tasks import Claim, NewTask, OutcomeKind, Progress, Report, TaskError
 from workstation.store import tasks as store
@@ -133,18 +133,25 @@ class Round:
     exhausted: set[str]
 
 
-async def claim(connection: Connection, looks: Sequence[store.Look], takers: Sequence[Taker]) -> Round:
-    """Claim for all sessions at once: lock the heads of each lane, assign them, write the claims, commit."""
+async def claim(
+    connection: Connection, looks: Sequence[store.Look], takers: Sequence[Taker], *, alone: bool = False
+) -> Round:
+    """Claim for all sessions at once: look at the heads of each lane, assign them, write the claims.
+
+    alone: no other replica claims, so that heads need no lock between the look and the claim.
+    """
+    if alone:
+        return await _claim_heads(connection, await store.look_at_heads(connection, looks), looks, takers)
     async with connection.transaction():
-        heads = await store.lock_heads(connection, looks)
-        given: Assignment = assign(heads, takers)
-        claims = (
-            await store.claim(
-                connection, [(head.task_id, taker.instance_id, taker.agent_id) for head, taker in given.given]
-            )
-            if given.given
-            else []
-        )
+        return await _claim_heads(connection, await store.lock_heads(connection, looks), looks, takers)
+
+
+async def _claim_heads(
+    connection: Connection, heads: Sequence[Head], looks: Sequence[store.Look], takers: Sequence[Taker]
+) -> Round:
+    given = assign(heads, takers)
+    pairs = [(head.task_id, taker.instance_id, taker.agent_id) for head, taker in given.given]
+    claims = await store.claim(connection, pairs) if pairs else []
     return Round(claims, _exhausted(looks, [head.lane for head in heads], given))
 
 

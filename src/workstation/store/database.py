@@ -100,9 +100,7 @@ class Database:
         try:
             with translated():
                 async with self._pool.acquire(timeout=CONNECT_DEADLINE.total_seconds()) as connection:
-                    # A database that hangs is to be found out now, not after the long deadline of a statement.
-                    async with asyncio.timeout_at(deadline):
-                        await connection.execute("select")
+                    await _answer_by(connection, deadline)
                     yield connection
         except _CLASHED as error:
             raise Unavailable("The database was busy with the same rows; try again in a moment.") from error

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -19,6 +19,7 @@ from workstation.store.database import Connection, Row
 from workstation.store.statements import load
 
 _SQL = load("tasks")
+T = TypeVar("T")
 
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 HeldAttempt: TypeAlias = tuple[int, int, UUID]
@@ -56,21 +57,26 @@ async def submit(
         _SQL["submit"],
         ids,
         [task.agent_id for task in tasks],
-        [task.capability for task in tasks],
+        _sparse([task.capability for task in tasks]),
         [task.type for task in tasks],
         [task.payload for task in tasks],
         [task.priority for task in tasks],
         [task.created_by for task in tasks],
         [task.max_retries for task in tasks],
-        [task.run_at for task in tasks],
+        _sparse([task.run_at for task in tasks]),
         [task.timeout_ms for task in tasks],
-        [task.region for task in tasks],
-        [task.idempotency_key for task in tasks],
-        [task.request_hash for task in tasks],
-        [taker.instance_id if taker else None for taker in takers],
-        [taker.agent_id if taker else None for taker in takers],
+        _sparse([task.region for task in tasks]),
+        _sparse([task.idempotency_key for task in tasks]),
+        _sparse([task.request_hash for task in tasks]),
+        _sparse([taker.instance_id if taker else None for taker in takers]),
+        _sparse([taker.agent_id if taker else None for taker in takers]),
     )
     return {row[0]: Inserted(row[1], row[2], row[3]) for row in rows}
+
+
+def _sparse(column: list[T | None]) -> list[T | None]:
+    """A column for unnest, which fills up short ones with nulls: one of nulls alone need not be sent at all."""
+    return column if any(value is not None for value in column) else []
 
 
 async def find_by_idempotency_key(
@@ -95,9 +101,18 @@ class Look:
 
 
 async def lock_heads(connection: Connection, looks: Sequence[Look]) -> list[Head]:
-    """Lock the next claimable tasks of each lane until the end of the transaction."""
+    """The next claimable tasks of each lane, locked until the end of the transaction."""
+    return await _heads(connection, "lock_heads", looks)
+
+
+async def look_at_heads(connection: Connection, looks: Sequence[Look]) -> list[Head]:
+    """The next claimable tasks of each lane, as they are just now."""
+    return await _heads(connection, "look_at_heads", looks)
+
+
+async def _heads(connection: Connection, statement: str, looks: Sequence[Look]) -> list[Head]:
     rows = await connection.fetch(
-        _SQL["lock_heads"],
+        _SQL[statement],
         [look.lane for look in looks],
         [look.wanted for look in looks],
         [look.suspects for look in looks],
@@ -150,7 +165,7 @@ async def complete(connection: Connection, reports: Iterable[Report]) -> set[Hel
         [report.attempt for report in ordered],
         [report.instance_id for report in ordered],
         [report.result for report in ordered],
-        [report.usage for report in ordered],
+        _sparse([report.usage for report in ordered]),
     )
     return {(row[0], row[1], row[2]) for row in rows}
 

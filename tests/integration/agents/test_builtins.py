@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from workstation.agents import BUILTINS, Builtin, find_builtin
 from workstation.agents.__main__ import load_agent, main
+from workstation.agents.builtins import BUILTINS, Builtin, find_builtin
 from workstation_sdk.testing import FakeServer
 
 

@@ -14,8 +14,8 @@ import pytest
 from tests.support.spine import Spine, until
 
 from workstation.domain.errors import Unavailable
-from workstation.domain.lifecycle import RestartPolicy
 from workstation.domain.principal import Principal, Role
+from workstation.domain.restarts import RestartPolicy
 from workstation.engine.supervisor import Supervisor, Surroundings
 from workstation.runtimes.driver import LaunchSpec, RuntimeFailure
 from workstation.runtimes.fake import FakeDriver, FakeMachine, Program

@@ -17,6 +17,7 @@ def agent(number: int, name: str, **more: Any) -> dict[str, Any]:
         "capabilities": ["navigate", "click"],
         "health_metadata": None,
         "status_reason": None,
+        "runtime": "process",
         **more,
     }
 

@@ -16,6 +16,7 @@ from tests.support.scripted_server import ScriptedServer
 from tests.unit.cli.conftest import run_alone
 from tests.unit.cli.samples import agent, task
 
+from workstation.cli.checks.fleet import GONE
 from workstation.cli.server_logs import readable
 from workstation.cli.up import announcement
 from workstation.server.data_folder import Credentials, DataFolder
@@ -234,6 +235,29 @@ def test_doctor_names_agents_with_problems_and_the_oldest_task(saved: ScriptedSe
     assert found["tasks"] == [("look", "1 wait. 8 has been pending for 4m12s: no slot.")]
     assert found["browser"][0][0] == "look"
     assert found["sandbox"] == [("look", "The code runner refuses tasks: no user namespaces.")]
+
+
+@pytest.mark.usefixtures("quick")
+def test_doctor_awaits_an_agent_of_others_that_has_not_come_yet(saved: ScriptedServer) -> None:
+    _ready(saved)
+    saved.data("GET /api/agents", {"agents": [agent(1, "mine", status="stopped", runtime="external")], "total": 1})
+    saved.data("GET /api/agents/tasks", {"tasks": [], "next": None})
+    code, found = _doctor()
+    assert found["agents"] == [("look", "mine has not connected yet: start its process.")]
+    assert "broken" not in {state for findings in found.values() for state, _ in findings}
+    assert code == 0
+
+
+@pytest.mark.usefixtures("quick")
+def test_doctor_misses_an_agent_of_others_that_has_gone(saved: ScriptedServer) -> None:
+    assert f"'{GONE}'" in Path("src/workstation/store/sql/agents.sql").read_text()
+    _ready(saved)
+    left = agent(1, "mine", status="stopped", runtime="external", status_reason=GONE)
+    saved.data("GET /api/agents", {"agents": [left], "total": 1})
+    saved.data("GET /api/agents/tasks", {"tasks": [], "next": None})
+    code, found = _doctor()
+    assert found["agents"] == [("broken", "mine is gone (no instance is connected): start its process again.")]
+    assert code == 1
 
 
 @pytest.mark.usefixtures("quick")

@@ -220,22 +220,25 @@ class AgentSocket:
 
     def _heartbeat(self, frame: frames.Heartbeat) -> None:
         session = self.session
-        if frame.healthStatus is not None and self._is_news(frame.healthStatus):
-            metadata = None if frame.metadata is None else _encode(frame.metadata).decode()
-            self._later(self._health(HealthReport(session.agent_id, frame.healthStatus, metadata)))
+        if frame.healthStatus is not None:
+            self._report_health(frame.healthStatus, frame.metadata)
         listed = {(int(item.task), item.attempt) for item in frame.holding}
         # Another replica may have ended an attempt of ours, and its hint may have been lost.
         shared = self._dispatcher.wakeups.others > 0
         if shared or session.doubtful or listed - session.settling != set(session.held.items()):
             self._later(self._reconcile(listed))
 
-    def _is_news(self, word: str) -> bool:
-        """Whether a report is worth a write: another word, or the last one was kept a while ago."""
+    def _report_health(self, word: str, metadata: dict[str, Any] | None) -> None:
+        """Another word is kept at once; the same again is kept every other heartbeat, with those of other agents."""
         word_before, kept_at = self._kept_health
         if word == word_before and self.session.heard_at - kept_at < _SAME_HEALTH_SECONDS:
-            return False
+            return
         self._kept_health = (word, self.session.heard_at)
-        return True
+        report = HealthReport(self.session.agent_id, word, None if metadata is None else _encode(metadata).decode())
+        if word == word_before:
+            self._dispatcher.leases.note_health(report)
+        else:
+            self._later(self._health(report))
 
     async def _health(self, report: HealthReport) -> None:
         await self._dispatcher.leases.report_health(report)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from workstation.api.routes import agent_side, agents, audit, events, lifecycle, logs, system, tasks, tokens
+from workstation.api.routes import agent_side, agents, audit, events, logs, orders, system, tasks, tokens
 
 ROUTES: Final = (
     *agents.ROUTES,
-    *lifecycle.ROUTES,
+    *orders.ROUTES,
     *logs.ROUTES,
     *agent_side.ROUTES,
     *tasks.ROUTES,

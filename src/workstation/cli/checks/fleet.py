@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LONG: Final = timedelta(minutes=1)
 PAGE: Final = 1000
+# What the server says of an agent that is started elsewhere and whose last instance has gone.
+GONE: Final = "no instance is connected"
 
 
 def server() -> Iterator[Finding]:
@@ -51,12 +53,21 @@ def _agents(client: Client) -> Iterator[Finding]:
 def _trouble(agent: Item) -> Iterator[Finding]:
     name, status, health = agent["name"], agent["status"], agent["healthStatus"]
     reason = agent.get("status_reason") or (agent.get("health_metadata") or {}).get("reason") or "no reason given"
-    if agent["desired_status"] == "running" and status in ("stopped", "error"):
+    if agent["desired_status"] == "running" and status == "stopped" and agent["runtime"] == "external":
+        yield _absent(name, reason)
+    elif agent["desired_status"] == "running" and status in ("stopped", "error"):
         yield Finding(BROKEN, "agents", f"{name} is {status} ({reason}): workstation agents logs {name}")
     elif status == "running" and health == "unhealthy":
         yield Finding(BROKEN, "agents", f"{name} is unhealthy ({reason}): workstation agents show {name}")
     elif status == "running" and health == "degraded":
         yield Finding(LOOK, "agents", f"{name} is degraded ({reason}): workstation agents show {name}")
+
+
+def _absent(name: str, reason: str) -> Finding:
+    """An agent that somebody else starts: one that was here is missed, one that has not come yet is awaited."""
+    if reason == GONE:
+        return Finding(BROKEN, "agents", f"{name} is gone ({reason}): start its process again.")
+    return Finding(LOOK, "agents", f"{name} has not connected yet: start its process.")
 
 
 def _tasks(client: Client) -> Iterator[Finding]:

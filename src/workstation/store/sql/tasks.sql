@@ -77,6 +77,26 @@ cross join lateral (
     limit l.wanted
 ) h
 
+-- name: look_at_heads
+-- As lock_heads, without the locks: for a replica that is alone. Whoever else may change a row is met by the claim,
+-- which asks every gate again. A lock costs a write of its row.
+select l.lane, h.id, h.type, h.rank, h.lost_count, now() - h.run_at as due_for
+from unnest($1::text[], $2::int[], $3::boolean[], $4::text[]) as l (lane, wanted, suspects, types)
+cross join lateral (
+    select h.*
+    from generate_series(10, 1, -1) as r (rank)
+    cross join lateral (
+        select t.id, t.type, t.rank, t.lost_count, t.run_at
+        from agent_tasks t
+        where t.ready and t.lane = l.lane and t.rank = r.rank and t.run_at <= now()
+          and (l.suspects or t.lost_count = 0)
+          and (l.types is null or t.type = any (string_to_array(l.types, E'\n')))
+        order by t.run_at, t.id
+        limit l.wanted
+    ) h
+    limit l.wanted
+) h
+
 -- name: claim
 -- Give locked heads to instances. The gates are asked once more: what the caller knows of an agent may be old.
 with taken as (

@@ -6,23 +6,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from workstation.domain import lifecycle
-from workstation.domain.lifecycle import (
+from workstation.domain.agent_lifecycle import (
     MOVES,
+    Action,
     AgentState,
     AgentStatus,
     BeRunning,
     BeStopped,
     Copy,
-    GiveUp,
     Nothing,
-    RestartPolicy,
-    Retry,
     Seen,
     Start,
     Stop,
     next_action,
 )
+from workstation.domain.restarts import GiveUp, RestartPolicy, Retry, after_failure
 
 POLICY = RestartPolicy()
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -38,7 +36,7 @@ def ago(seconds: float) -> datetime:
     return NOW - timedelta(seconds=seconds)
 
 
-def act(state: AgentState) -> lifecycle.Action:
+def act(state: AgentState) -> Action:
     return next_action(state, POLICY)
 
 
@@ -119,7 +117,7 @@ def test_starts_longer_ago_than_the_window_do_not_count() -> None:
 
 def test_the_pause_between_starts_has_a_cap() -> None:
     policy = RestartPolicy(most_starts=100)
-    action = lifecycle.after_failure([ago(1)] * 60, NOW, "x", policy)
+    action = after_failure([ago(1)] * 60, NOW, "x", policy)
     assert action == Retry("x", NOW + timedelta(minutes=1))
 
 
@@ -161,10 +159,10 @@ class Way:
 
     state: AgentState
     action: type
-    written: Callable[[lifecycle.Action], AgentStatus]
+    written: Callable[[Action], AgentStatus]
 
 
-def _after_stop(action: lifecycle.Action) -> AgentStatus:
+def _after_stop(action: Action) -> AgentStatus:
     assert isinstance(action, Stop)
     return AgentStatus.ERROR if action.failed else AgentStatus.STOPPING
 

@@ -1,4 +1,4 @@
-"""Reaching the server: the socket's address, and what a refusal or a close code means."""
+"""Opening one socket to the server: its address, and what a refusal or a close code means."""
 
 from http import HTTPStatus
 from typing import Any

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from workstation.dispatch.batcher import Batcher
 from workstation.dispatch.floor import Floor
-from workstation.domain.errors import ValidationFailed
+from workstation.domain.errors import Unavailable, ValidationFailed
 from workstation.domain.tasks import Claim
 from workstation.services import agents, instances
 from workstation.services.queue import attempts_of, held_by
@@ -31,6 +31,7 @@ class Leases:
         # A renewal under way must not undo the shortening of a lease whose socket has just closed.
         self._one_at_a_time = asyncio.Lock()
         self._hellos = asyncio.Semaphore(4)
+        self._noted_health: dict[int, HealthReport] = {}
         self._health = Batcher[HealthReport, bool]("health", self._report_health)
         self._attempts = Batcher[UUID, set[tuple[int, int]]]("attempts", self._list_attempts)
 
@@ -101,6 +102,21 @@ class Leases:
     async def report_health(self, report: HealthReport) -> bool:
         """Keep what an agent says of its health; whether the agent exists. Raises ValidationFailed."""
         return await self._health.ask(report)
+
+    def note_health(self, report: HealthReport) -> None:
+        """Keep a report that is no news with the next keep_noted_health()."""
+        self._noted_health[report.agent_id] = report
+
+    async def keep_noted_health(self) -> None:
+        """Keep what was noted since the last time, in one statement. Raises Unavailable, and forgets nothing."""
+        noted, self._noted_health = self._noted_health, {}
+        if not noted:
+            return
+        try:
+            await self._report_health(list(noted.values()))
+        except Unavailable:
+            self._noted_health = {**noted, **self._noted_health}
+            raise
 
     async def _report_health(self, reports: list[HealthReport]) -> list[bool | Exception]:
         try:

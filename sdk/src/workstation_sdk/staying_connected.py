@@ -1,4 +1,4 @@
-"""Serving an agent: stay connected, drain when asked, and know when to give up."""
+"""Staying connected to a server: come back after a break, drain when asked, and know when to give up."""
 
 import asyncio
 import logging
@@ -10,10 +10,10 @@ from typing import Any
 from websockets.exceptions import ConnectionClosed
 
 from workstation_sdk.chance import full_jitter
-from workstation_sdk.connecting import DEAD_INSTANCE, final_error, open_socket
 from workstation_sdk.declaration import Declaration
 from workstation_sdk.environment import Server
 from workstation_sdk.errors import Unreachable
+from workstation_sdk.opening import DEAD_INSTANCE, final_error, open_socket
 from workstation_sdk.session import Session
 from workstation_sdk.worker import Worker
 
