@@ -10,6 +10,7 @@ import pytest
 from tests.support.floor import House, Peer, open_house
 from tests.support.spine import Spine, new, until
 
+from workstation.dispatch import waiters
 from workstation.domain.errors import Conflict, LeaseLost, NotFound, Unavailable, ValidationFailed
 from workstation.domain.principal import Principal, Role
 from workstation.domain.tasks import OutcomeKind, Progress, Report, TaskError
@@ -309,7 +310,10 @@ async def test_progress_of_one_does_not_fail_that_of_another(house: House, spine
     assert [type(outcome) for outcome in outcomes] == [type(None), ValidationFailed, LeaseLost]
 
 
-async def test_a_waiter_wakes_when_its_task_is_settled(house: House, spine: Spine) -> None:
+async def test_a_waiter_wakes_when_its_task_is_settled(
+    house: House, spine: Spine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiters, "_LOOK_AGAIN_SECONDS", 60.0)
     agent = await spine.agent()
     peer = await house.connect(agent)
     (number,) = await submit(house, new(agent))
@@ -318,7 +322,7 @@ async def test_a_waiter_wakes_when_its_task_is_settled(house: House, spine: Spin
     await asyncio.sleep(0.01)
     assert not waiting.done()
     await peer.end(peer.delivered[0])
-    await asyncio.wait_for(waiting, 0.5)
+    await asyncio.wait_for(waiting, 10)
 
 
 async def test_a_cancelled_task_is_taken_back_from_its_session(house: House, spine: Spine) -> None:

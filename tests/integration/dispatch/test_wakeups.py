@@ -9,6 +9,7 @@ import pytest
 from tests.support.floor import House, open_house
 from tests.support.spine import Spine, new, until
 
+from workstation.dispatch import waiters
 from workstation.domain.principal import Principal, Role
 from workstation.domain.tasks import OutcomeKind, TaskError
 from workstation.services import tasks
@@ -67,8 +68,9 @@ async def test_a_task_created_at_one_replica_reaches_an_agent_at_the_other(
 
 
 async def test_who_waits_at_one_replica_hears_of_a_task_settled_at_the_other(
-    spine: Spine, pair: tuple[House, House]
+    spine: Spine, pair: tuple[House, House], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(waiters, "_LOOK_AGAIN_SECONDS", 60.0)
     here, there = pair
     agent = await spine.agent()
     peer = await there.connect(agent)
@@ -78,7 +80,7 @@ async def test_who_waits_at_one_replica_hears_of_a_task_settled_at_the_other(
     waiting = asyncio.create_task(here.dispatcher.waiters.wait(created.task_id, 60))
     await asyncio.sleep(0)
     await peer.end(peer.delivered[0])
-    async with asyncio.timeout(0.9):
+    async with asyncio.timeout(10):
         await waiting
 
 
