@@ -107,7 +107,7 @@ async def _serve(
             parts.readiness.started = True
             _settle_memory()
             _log.info("ready", url=url, node=str(folder.node_id()), version=VERSION)
-            told.announce(_where(settings, folder, url, parts))
+            told.announce(_where(settings, folder, url, dsn, parts))
             await stop.wait()
             _log.info("stopping")
             told.stopping()
@@ -240,8 +240,9 @@ async def _drain_others(parts: Parts) -> None:
                 await asyncio.sleep(0.05)
 
 
-def _where(settings: Settings, folder: DataFolder, url: str, parts: Parts) -> Running:
-    database = "embedded PostgreSQL" if settings.database_url is None else "DATABASE_URL"
+def _where(settings: Settings, folder: DataFolder, url: str, dsn: str, parts: Parts) -> Running:
+    # The embedded one has no password to give away; another's address may have.
+    database = f"embedded PostgreSQL: {dsn}" if settings.database_url is None else "DATABASE_URL"
     names = tuple(agent.name for agent in parts.dispatcher.roster.wanted())
     return Running(url, database, folder.path, folder.server_log, names)
 
