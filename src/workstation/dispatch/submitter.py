@@ -11,6 +11,7 @@ from workstation.dispatch.batcher import Batcher
 from workstation.dispatch.claimer import QUIET_SECONDS
 from workstation.dispatch.floor import Floor
 from workstation.dispatch.session import Session
+from workstation.domain.assign import preference
 from workstation.domain.errors import Refusal, Unavailable, ValidationFailed
 from workstation.domain.tasks import Claim, NewTask, Submitted
 from workstation.services import queue
@@ -78,7 +79,7 @@ class Submitter:
             and _suits(session, task)
             and not any(map(self._floor.is_marked, session.lanes))
         )
-        best = max(able, key=lambda session: session.credit, default=None)
+        best = min(able, key=lambda s: preference(s.degraded, len(s.held), s.credit), default=None)
         if best is None:
             return None
         best.credit -= 1

@@ -71,9 +71,14 @@ def assign(heads: Iterable[Head], takers: Sequence[Taker]) -> Assignment:
     return result
 
 
+def preference(degraded: bool, held: int, credit: int) -> tuple[bool, int]:
+    """Who is given a task first, smallest first: healthy before degraded, then who has most room and least to do."""
+    return degraded, held - credit
+
+
 def _best(head: Head, candidates: Sequence[Taker]) -> Taker | None:
     able = [taker for taker in candidates if _may_take(taker, head)]
-    return min(able, key=lambda taker: (taker.degraded, taker.held - taker.credit), default=None)
+    return min(able, key=lambda taker: preference(taker.degraded, taker.held, taker.credit), default=None)
 
 
 def _may_take(taker: Taker, head: Head) -> bool:
