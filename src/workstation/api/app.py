@@ -1,6 +1,6 @@
 """The application: every HTTP request goes the same way, from its path to its answer.
 
-match → request id → authenticate → limit → rule → body → handler → bytes. Nothing but Refusals is told to a client.
+request id → match → authenticate → limit → rule → body → handler → bytes. Nothing but Refusals is told to a client.
 """
 
 from __future__ import annotations
