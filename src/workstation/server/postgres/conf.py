@@ -51,6 +51,8 @@ autovacuum_vacuum_cost_limit = 2000
 # Sessions of a client that died or forgot its transaction do not stay.
 idle_in_transaction_session_timeout = '60s'
 client_connection_check_interval = '2s'
+# A deadlock is found well within the deadline of a statement of ours, so that it can be tried again.
+deadlock_timeout = '200ms'
 
 # The log goes to standard error, which is a file that workstation keeps bounded.
 logging_collector = off
