@@ -110,7 +110,7 @@ class Lanes:
                 context = Context(attempt, self._port, self._resources)
                 work = handler.function(context, **arguments)
             result = await _drive(work, self._waits, attempt)
-        except (Exception, asyncio.CancelledError, SystemExit) as error:  # noqa: BLE001 - it may be any
+        except (Exception, asyncio.CancelledError, SystemExit) as error:  # noqa: BLE001 - a handler may raise any
             _tell(attempt, error)
             return raised(attempt, error)
         return completed(attempt, result, context.usage)

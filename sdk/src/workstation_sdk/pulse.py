@@ -20,7 +20,7 @@ async def examine(check: HealthCheck, *, limit: float) -> Health:
         answer = check()
         if inspect.isawaitable(answer):
             answer = await asyncio.wait_for(answer, limit)
-        health = answer if isinstance(answer, Health) else Health(answer)  # type: ignore[arg-type]
+        health = answer if isinstance(answer, Health) else Health(answer)  # type: ignore[arg-type]  # Health refuses
         encode(health.metadata)
     except TimeoutError:
         return _unknown(f"the health check took more than {limit:g} s")

@@ -217,7 +217,7 @@ def build_request(client: httpx.AsyncClient, method: str, url: str, **options: o
     """An httpx request; TaskFailed (not retryable) when method, URL or headers cannot be one."""
     split_url(url)
     try:
-        return client.build_request(method.upper(), url, **options)  # type: ignore[arg-type]
+        return client.build_request(method.upper(), url, **options)  # type: ignore[arg-type]  # httpx checks
     except (httpx.InvalidURL, ValueError, TypeError) as error:
         raise TaskFailed(
             f"The request for {url!r} is not valid: {error}.", type="InvalidRequest", retryable=False

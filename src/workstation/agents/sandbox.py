@@ -74,7 +74,7 @@ class Sandbox:
             *("--uid", str(NOBODY), "--gid", str(NOBODY), "--hostname", "sandbox", "--cap-drop", "ALL"),
             *self._file_system(files),
             *("--clearenv", "--setenv", "PATH", "/usr/local/bin:/usr/bin:/bin", "--setenv", "HOME", HOME),
-            *("--setenv", "LANG", "C.UTF-8", "--setenv", "TMPDIR", "/tmp", "--chdir", HOME),  # noqa: S108
+            *("--setenv", "LANG", "C.UTF-8", "--setenv", "TMPDIR", "/tmp", "--chdir", HOME),  # noqa: S108 - its own
             "--",
             *FIRST_PROCESS,
             *_limited(limits),
@@ -108,14 +108,14 @@ class Sandbox:
 
     def _file_system(self, files: Mapping[str, int]) -> list[str]:
         size = str(SCRATCH_BYTES)
-        scratch = [word for path in ("/tmp", HOME) for word in ("--size", size, "--tmpfs", path)]  # noqa: S108
+        scratch = [word for path in ("/tmp", HOME) for word in ("--size", size, "--tmpfs", path)]  # noqa: S108 - its own
         return [
             *("--ro-bind", "/usr", "/usr"),
             *_system_folders(),
             *("--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"),
             *("--ro-bind-try", "/etc/alternatives", "/etc/alternatives"),
             *[word for mount in self._mounts for word in ("--ro-bind", str(mount.source), str(mount.target))],
-            *("--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm"),  # noqa: S108
+            *("--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm"),  # noqa: S108 - its own
             *scratch,
             *[word for name, fd in files.items() for word in ("--file", str(fd), f"{HOME}/{name}")],
             *("--remount-ro", "/dev", "--remount-ro", "/"),

@@ -89,7 +89,7 @@ class Application:
         except Refusal as refusal:
             reply = _refused(refusal)
             lingers = isinstance(refusal, Oversized) and refusal.unread
-        except Exception as error:  # noqa: BLE001 the last place that can tell the client anything at all
+        except Exception as error:  # noqa: BLE001 - the last place that can tell the client anything at all
             _log.exception("request_failed", request_id=call.request_id, path=scope["path"], exc_info=error)
             reply = _refused(
                 Internal(f"Something went wrong here; tell the operator the request id {call.request_id}.")

@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from workstation.domain.errors import Conflict, Forbidden, NotFound
-from workstation.domain.principal import Principal, Role
+from workstation.domain.errors import Conflict, NotFound
+from workstation.domain.principal import Principal
 from workstation.services import agent_status
 from workstation.store import agents as store
 from workstation.store import launches as launch_store
 from workstation.store import tasks as task_store
 from workstation.store.agents import AgentFields, AgentFilter, HealthReport
 from workstation.store.database import Connection, Database, DataRefused, Row
-
-
-def require_own(agent_id: int, principal: Principal) -> None:
-    """An agent's token speaks for its own agent alone; raises Forbidden."""
-    if principal.role is Role.AGENT and principal.agent_id != agent_id:
-        raise Forbidden("This token belongs to another agent.")
 
 
 async def get_agent(database: Database, agent_id: int) -> Row:
