@@ -23,4 +23,4 @@ async def drop_partitions(connection: Connection, table: str, older_than: timede
     if table not in ("task_attempts", "events"):
         raise ValueError(f"{table} has no partitions by day.")
     for row in await connection.fetch(_SQL["list_expired"], table, older_than):
-        await connection.execute(f'drop table "{row["name"]}"')
+        await connection.execute(f'drop table if exists "{row["name"]}"')

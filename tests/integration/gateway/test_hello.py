@@ -100,7 +100,7 @@ async def test_an_instance_of_another_agent_is_refused(gate: Gate) -> None:
 
 
 async def test_a_server_that_is_not_ready_asks_to_come_again(gate: Gate) -> None:
-    gate.door = AgentDoor(gate.house.dispatcher, uuid4(), 10)
+    gate.door = AgentDoor(gate.house.dispatcher, 10)
     wire = await gate.knock(1)
     assert await wire.end() == 1012
 

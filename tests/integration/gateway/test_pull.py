@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from tests.integration.gateway.conftest import Gate
@@ -44,7 +44,7 @@ class Puller:
 @pytest.fixture
 async def puller(gate: Gate) -> AsyncIterator[Puller]:
     """A pulling instance of an agent, not heard of yet."""
-    yield Puller(gate, PullSessions(gate.house.dispatcher, uuid4()), await gate.spine.agent())
+    yield Puller(gate, PullSessions(gate.house.dispatcher), await gate.spine.agent())
 
 
 def numbers(claims: list[Claim]) -> list[int]:
@@ -136,7 +136,7 @@ async def test_without_a_list_nothing_is_sent_again(puller: Puller, gate: Gate) 
 async def test_another_replica_heals_by_the_list_alone(puller: Puller, gate: Gate) -> None:
     made = await gate.submit(puller.agent)
     await puller.claim()
-    puller.pulling = PullSessions(gate.house.dispatcher, uuid4())
+    puller.pulling = PullSessions(gate.house.dispatcher)
     assert numbers(await puller.claim(holding=[])) == made
 
 
