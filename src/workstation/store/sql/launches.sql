@@ -24,12 +24,15 @@ where id = $1 and status <> 'ended'
 returning agent_id
 
 -- name: adopt_launches
--- Launches of a node whose lease is long over go to another. Of several that want them one gets each.
+-- Launches of a node whose lease is long over go to another. Of several that want them one gets each. After an outage
+-- every lease looks long over: who has just entered, or not yet again, leaves the others the time to do so.
 update agent_launches set node_id = $1
 where id = any (array(
     select l.id from agent_launches l
     where l.status <> 'ended' and l.node_id is distinct from $1
       and not exists (select from nodes n where n.id = l.node_id and n.lease_expires_at > now() - interval '30 seconds')
+      and exists (select from nodes me where me.id = $1 and me.lease_expires_at > now()
+                  and me.started_at < now() - interval '10 seconds')
     for update of l skip locked
 ))
 returning id
