@@ -24,18 +24,19 @@ where id = $1 and status <> 'ended'
 returning agent_id
 
 -- name: adopt_launches
--- Launches of a node whose lease is long over go to another. Of several that want them one gets each. After an outage
--- every lease looks long over: who has just entered, or not yet again, leaves the others the time to do so.
-update agent_launches set node_id = $1
-where id = any (array(
-    select l.id from agent_launches l
-    where l.status <> 'ended' and l.node_id is distinct from $1
-      and not exists (select from nodes n where n.id = l.node_id and n.lease_expires_at > now() - interval '30 seconds')
+-- Launches of a node whose lease is long over go to another. Of several that want the same the first gets it: for the
+-- others it is no longer the dead node's. After an outage every lease looks long over: who has just entered, or not yet
+-- again, leaves the others the time to do so.
+update agent_launches l set node_id = $1
+from (
+    select o.id, o.node_id from agent_launches o
+    where o.status <> 'ended' and o.node_id is distinct from $1
+      and not exists (select from nodes n where n.id = o.node_id and n.lease_expires_at > now() - interval '30 seconds')
       and exists (select from nodes me where me.id = $1 and me.lease_expires_at > now()
                   and me.started_at < now() - interval '10 seconds')
-    for update of l skip locked
-))
-returning id
+) of_the_dead
+where l.id = of_the_dead.id and l.node_id is not distinct from of_the_dead.node_id and l.status <> 'ended'
+returning l.id
 
 -- name: list_supervised
 -- Every agent that has something to be done or looked at, with its open launch and its living instances.
