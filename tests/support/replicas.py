@@ -71,16 +71,22 @@ class Replicas:
         """A journal for agents."""
         return Journal(self.folder / f"journal-{self._agents}")
 
-    async def connect(self, journal: Journal, at: int = 0) -> tuple[int, AgentProcess]:
-        """An agent started elsewhere, connected to the server of that number first."""
+    async def connect(self, journal: Journal, at: int = 0, through: str | None = None) -> tuple[int, AgentProcess]:
+        """An agent started elsewhere, connected to the server of that number first, or through a load balancer."""
         self._agents += 1
         server = self.servers[at]
         agent = await server.register(f"moving-agent-{self._agents}", max_concurrency=8)
         urls = ",".join(each.url for each in (*self.servers[at:], *self.servers[:at]))
-        process = AgentProcess(server, agent, await server.agent_token(agent), journal, f"agent-{self._agents}", urls)
+        process = AgentProcess(
+            server, agent, await server.agent_token(agent), journal, f"agent-{self._agents}", through or urls
+        )
         self.stack.callback(process.end)
-        await until(lambda: self.is_at(agent, at), within=20)
+        await until(lambda: self.is_connected(agent) if through else self.is_at(agent, at), within=20)
         return agent, process
+
+    async def is_connected(self, agent: int) -> bool:
+        """Whether the one instance of an agent is connected to any of them."""
+        return any([await self.is_at(agent, at) for at in range(len(self.servers))])
 
     async def is_at(self, agent: int, at: int) -> bool:
         """Whether the one instance of an agent is connected to the server of that number."""
@@ -108,12 +114,17 @@ async def running_replicas(
 
 
 @asynccontextmanager
-async def submitting(replicas: Replicas, agent: int, pause: float = 0.02, clients: int = 3) -> AsyncIterator[Record]:
-    """Clients that know all addresses submit quick tasks during the block; what fails for one of them fails here."""
+async def submitting(
+    replicas: Replicas, agent: int, through: str | None = None, pause: float = 0.02, clients: int = 3
+) -> AsyncIterator[Record]:
+    """Clients submit quick tasks during the block, to all addresses or through a load balancer.
+
+    What fails for one of them fails here.
+    """
     record, stopped = Record(), asyncio.Event()
 
     async def submit(number: int) -> None:
-        async with AsyncClient(replicas.urls, replicas.token) as client:
+        async with AsyncClient(through or replicas.urls, replicas.token) as client:
             count = 0
             while not stopped.is_set():
                 count += 1
