@@ -74,6 +74,8 @@ async def test_one_is_killed_and_the_other_goes_on_at_once(both: Replicas, measu
         moved = await until(lambda: both.is_at(agent, 1), within=5, what="the agent at the other")
         measured("one of two killed: tasks are taken by the other", accepted, 2)
         measured("one of two killed: its agent is at the other", accepted + moved, 5)
+        moved = await until(lambda: both.is_at(own, 1), within=5, what="the agent it had started at the other")
+        measured("one of two killed: the agent it had started is at the other", accepted + moved, 5)
         await asyncio.sleep(0.5)
     await until_final(second, record.acknowledged, within=15)
     history = await check(second, record.acknowledged, journal)

@@ -37,6 +37,10 @@ class Replica(LiveServer):
         finally:
             await connection.close()
 
+    def tell_agents(self, urls: str) -> None:
+        """Have the agents it starts know all addresses, from its next start on."""
+        self._environment["WORKSTATION_AGENT_URL"] = urls
+
     def freeze(self) -> None:
         """SIGSTOP."""
         assert self._process is not None
@@ -104,6 +108,8 @@ async def running_replicas(
 ) -> AsyncIterator[Replicas]:
     """So many servers, ready; whoever makes them clears the folder."""
     replicas = Replicas([Replica(folder / f"replica-{n}", dsn, environment) for n in range(number)], folder)
+    for server in replicas.servers:
+        server.tell_agents(replicas.urls)
     await asyncio.gather(*(server.start() for server in replicas.servers))
     async with replicas.stack:
         try:
