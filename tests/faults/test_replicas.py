@@ -174,3 +174,24 @@ async def test_a_rolling_restart_under_load_fails_nothing(both: Replicas, measur
             times = sorted(row["created_at"] for row in history.tasks.values())
             longest = max((after - before).total_seconds() for before, after in pairwise(times))
             measured("rolling restart: longest time without a new task", longest, 2)
+
+
+async def test_an_agent_that_knows_no_other_replica_finishes_what_it_holds(both: Replicas, measured: Measured) -> None:
+    first, second = both.servers
+    first.kill()
+    first.drain_for(6)
+    await first.start()
+    journal = both.journal()
+    agent, process = await both.connect(journal, through=first.url)
+    body = {"agentId": str(agent), "type": "lasting", "payload": {"seconds": 4}, "timeout_ms": 60_000}
+    made = int((await second.client().post("/api/agents/tasks", json=body)).json()["taskId"])
+    await until(lambda: _is_begun(journal, made), within=5)
+    code, seconds = await first.terminate(within=30)
+    assert code == 0 and process.running
+    measured("told to stop, with an agent that has nowhere to go: gone", seconds, 13)
+    history = await check(second, {made: "lasting"}, journal)
+    assert history.tasks[made]["attempt"] == 1
+
+
+async def _is_begun(journal: Journal, task: int) -> bool:
+    return any(line.task == task for line in journal.lines())

@@ -41,6 +41,10 @@ class Replica(LiveServer):
         """Have the agents it starts know all addresses, from its next start on."""
         self._environment["WORKSTATION_AGENT_URL"] = urls
 
+    def drain_for(self, seconds: int) -> None:
+        """Leave it so long to go down, from its next start on."""
+        self._environment["WORKSTATION_DRAIN_SECONDS"] = str(seconds)
+
     def freeze(self) -> None:
         """SIGSTOP."""
         assert self._process is not None

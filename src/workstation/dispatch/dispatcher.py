@@ -70,6 +70,8 @@ class Dispatcher:
         agent = self.roster.find(session.agent_id)
         self.floor.add(session, agent)
         _drain_if_stopped(session, agent)
+        if self.floor.is_closed():
+            session.drain("restart")
         self.claimer.nudge()
 
     def leave(self, session: Session) -> None:
@@ -140,6 +142,11 @@ class Dispatcher:
         """Give nothing more to any session of this replica, for it goes down."""
         self.floor.close()
         self.claimer.nudge()
+
+    async def given_out(self) -> None:
+        """Wait until what was being given to sessions when giving stopped has been sent to them."""
+        await self.claimer.between_rounds()
+        await self.submitter.close()
 
     async def poll_once(self) -> None:
         """The look each second that makes every hint dispensable: changed agents, waiting counts, lanes with work."""

@@ -11,6 +11,11 @@ from workstation.api.gateway.socket import GOING_AWAY
 from workstation.domain.errors import Unavailable
 from workstation.server.compose import Parts
 
+# For so long, or half the time there is, agents are to look for another replica; a load balancer notices meanwhile.
+_LOOK_ELSEWHERE_SECONDS = 5.0
+# What an agent needs to finish or give back, once it was told to.
+_AGENT_SECONDS = 10.0
+_GIVEN_OUT_SECONDS = 0.5
 _log = structlog.get_logger(__name__)
 
 
@@ -21,13 +26,14 @@ async def drain(parts: Parts, seconds: float) -> None:
     replicas: after all these seconds, during which every request is still served, so that a load balancer can see in
     /ready that it has to send them elsewhere. Agents started here are stopped in any case, however long that takes.
     """
-    ends = asyncio.get_running_loop().time() + seconds
+    ends = _now() + seconds
     parts.readiness.draining = True
     parts.dispatcher.stop_giving()
     others = await _count_others(parts)
     _log.info("draining", replicas_that_stay=others)
     with contextlib.suppress(Unavailable):
-        await asyncio.gather(parts.supervisor.stop_all(), _see_off(parts, others, ends))
+        seen_off = _send_elsewhere(parts, ends) if others > 0 else _have_finish(parts, ends)
+        await asyncio.gather(parts.supervisor.stop_all(), seen_off)
 
 
 async def _count_others(parts: Parts) -> int:
@@ -38,14 +44,38 @@ async def _count_others(parts: Parts) -> int:
         return 0
 
 
-async def _see_off(parts: Parts, others: int, ends: float) -> None:
-    """Agents that reach another replica go on there with what they hold; those started here are being stopped."""
+async def _have_finish(parts: Parts, ends: float) -> None:
+    """Every agent finishes or gives back what it holds; one whose connection breaks may come back for that."""
+    parts.door.let_back_in()
     for session in list(parts.dispatcher.floor):
-        if others > 0 and not session.pulls and not parts.supervisor.runs(session.launch_id):
-            session.close(GOING_AWAY, "This server goes down: go on with another one.")
-        else:
+        session.drain("restart")
+    await _until_left(parts, ends)
+
+
+async def _send_elsewhere(parts: Parts, ends: float) -> None:
+    """Agents that reach another replica go on there with what they hold. Those started here are being stopped."""
+    last_look = min(_now() + _LOOK_ELSEWHERE_SECONDS, (_now() + ends) / 2)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_GIVEN_OUT_SECONDS):
+            await parts.dispatcher.given_out()
+    for session in list(parts.dispatcher.floor):
+        if session.pulls or parts.supervisor.runs(session.launch_id):
             session.drain("restart")
+        else:
+            session.close(GOING_AWAY, "This server goes down: go on with another one.")
+    await asyncio.sleep(last_look - _now())
+    # Who comes here still knows no other replica: it finishes or gives back what it holds, as if there were none.
+    parts.door.let_back_in()
+    await asyncio.sleep(ends - _now())
+    await _until_left(parts, max(ends, last_look + _AGENT_SECONDS))
+
+
+async def _until_left(parts: Parts, ends: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout_at(ends):
-            while others > 0 or any(not s.pulls for s in parts.dispatcher.floor):  # noqa: ASYNC110 - one by one
+            while any(not s.pulls for s in parts.dispatcher.floor):  # noqa: ASYNC110 - they leave one by one
                 await asyncio.sleep(0.05)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

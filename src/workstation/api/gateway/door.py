@@ -45,6 +45,7 @@ class AgentDoor:
         self._default_slots = default_slots
         self._tokens: dict[str, set[Outbox]] = {}
         self._open: set[Outbox] = set()
+        self._lets_back_in = False
 
     def authenticated_by(self, authenticate: Authenticate) -> None:
         """Ask this who is at the door."""
@@ -56,15 +57,19 @@ class AgentDoor:
             for outbox in self._tokens[token_id]:
                 outbox.close(4401, "The token was revoked.")
 
+    def let_back_in(self) -> None:
+        """Let agents in although the server goes down, if they hold something and have found no other server for it."""
+        self._lets_back_in = True
+
     def close_all(self) -> None:
         """The server goes down: agents are to come again, to whoever answers then."""
         for outbox in self._open:
             outbox.close(GOING_AWAY, "The server restarts.")
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve one WebSocket scope. While the server goes down nobody is let in: 503, as for any other request."""
+        """Serve one WebSocket scope. While the server goes down the answer is 503, as it would be to a request."""
         await receive()
-        if self._dispatcher.floor.is_closed():
+        if self._dispatcher.floor.is_closed() and not self._lets_back_in:
             await _refuse(scope, send)
             return
         await send({"type": "websocket.accept"})
@@ -79,7 +84,7 @@ class AgentDoor:
             hello = await self._hear_hello(receive, send)
             if outbox.closing is not None:
                 await _close(send, *outbox.closing)
-            elif hello is not None and self._dispatcher.floor.is_closed():
+            elif hello is not None and self._dispatcher.floor.is_closed() and not hello.holding:
                 await _close(send, GOING_AWAY, "The server restarts.")
             elif hello is not None:
                 await self._serve(agent_id, hello, receive, send, outbox)
