@@ -1,4 +1,4 @@
-"""`python -m benchmarks.soak --minutes 60`: exit code 1 when a process grew by more than the goal, or a task was lost."""
+"""`python -m benchmarks.soak --minutes 60`: exit code 1 when a process grew by more than the goal or a task is lost."""
 
 from __future__ import annotations
 
