@@ -120,6 +120,19 @@ async def test_the_agents_of_a_dead_replica_are_each_taken_over_by_one(yard: Yar
         assert len(adopted) == len(set(adopted)) == await yard.spine.value("select count(*) from agent_launches")
 
 
+async def test_who_waited_for_another_that_takes_over_gets_nothing_of_it(yard: Yard) -> None:
+    dead, first, second = await yard.node(), await yard.node(), await yard.node()
+    agent = await running(yard, yard.supervisor(dead))
+    await yard.lapse(dead, 31)
+    async with yard.spine.database.transaction() as connection:
+        assert len(await launches.adopt_launches(connection, first)) == 1
+        waiting = asyncio.create_task(_adopted_by(yard, second))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+    assert await waiting == []
+    assert [launch["node_id"] for launch in await yard.launches(agent)] == [first]
+
+
 async def test_after_an_outage_for_everybody_nobody_takes_over_what_another_still_has(yard: Yard) -> None:
     mine, theirs = await yard.node(), await yard.node()
     supervisor = yard.supervisor(theirs)
