@@ -21,8 +21,10 @@ select $1, 'noop', {PAYLOAD}, 'bench-0', $2, now() + $3::interval from generate_
 """
 # The payload is short: what matters is how many rows and index entries there are. The triggers would count each chunk.
 FINISHED = """
-insert into agent_tasks (agent_id, type, payload, created_by, status, attempt, result, started_at, completed_at)
-select $1, 'noop', '{"n": 1}', 'bench-0', 'completed', 1, '{"ok": true}', now() - $2::interval, now() - $2::interval
+insert into agent_tasks
+    (agent_id, type, payload, created_by, status, attempt, result, created_at, started_at, completed_at)
+select $1, 'noop', '{"n": 1}', 'bench-0', 'completed', 1, '{"ok": true}', now() - $2::interval, now() - $2::interval,
+       now() - $2::interval
 from generate_series($3::int, $4::int) n
 """
 

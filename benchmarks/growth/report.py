@@ -54,9 +54,9 @@ def markdown(points: Sequence[Point], machine: Mapping[str, object], facts: Mapp
     """The report, line by line."""
     yield "# Growth results\n"
     yield (
-        f"Machine: {machine['cores']} cores ({machine['processor']}), {machine['memory']} memory. Each point drains the "
-        "same number of tasks with one agent process, on one server that keeps growing. Cost is the processor time of "
-        "PostgreSQL a task, its background work included.\n"
+        f"Machine: {machine['cores']} cores ({machine['processor']}), {machine['memory']} memory. Each point drains "
+        "the same number of tasks with one agent process, on one server that keeps growing. Cost is the processor time "
+        "of PostgreSQL a task, its background work included.\n"
     )
     yield "| | tasks/s | PostgreSQL µs | of it claiming | beside | cost | rate | goal | |"
     yield "|---|---|---|---|---|---|---|---|---|"

@@ -138,7 +138,8 @@ async def test_what_came_to_no_partition_of_its_own_goes_as_well(spine: Spine, j
         "insert into events (type, at) select 'old', now() - interval '40 days' from generate_series(1, 9)"
     )
     await spine.execute(
-        "insert into task_attempts (task_id, attempt, agent_id, instance_id, claimed_at, deadline_at, ended_at, outcome)"
+        "insert into task_attempts"
+        " (task_id, attempt, agent_id, instance_id, claimed_at, deadline_at, ended_at, outcome)"
         " select n, 1, 1, gen_random_uuid(), now() - interval '40 days', now(), now(), 'failed'"
         " from generate_series(1, 9) n"
     )
