@@ -1,4 +1,4 @@
-"""`python -m benchmarks.growth [--quick]`: what a task costs as the tables grow, beside what it costs in a fresh one."""
+"""`python -m benchmarks.growth [--quick]`: what a task costs as the tables grow, beside its cost in a fresh one."""
 
 from __future__ import annotations
 
