@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import asyncpg
+
 from workstation.dispatch.floor import lanes_of
 from workstation.domain.assign import DEGRADED_WAIT, Head, Taker, assign
 from workstation.domain.errors import Conflict, LeaseLost, NotFound, Refusal
@@ -111,7 +113,6 @@ class QueueModel:
         self.instances: dict[UUID, Instance] = {}
         self._last_id = 0
         self._changes = 0
-        self.unstorable = "\0"
 
     def at(self, seconds: float) -> datetime:
         """A moment as the database shows it."""
@@ -219,6 +220,8 @@ class QueueModel:
             task = Task(number, new, run_at, now, new.agent_id)
             if new.idempotency_key:
                 by_key[new.created_by, new.idempotency_key] = task
+            if number in self.tasks:
+                raise asyncpg.UniqueViolationError(f"task {number} is there already")
             fresh.append(task)
             handed = None
             if taker is not None and self._takes(taker.instance_id, taker.agent_id):
