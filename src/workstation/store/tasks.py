@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -212,6 +212,7 @@ async def settle(
         [report.kind.value for report, _, _ in ordered],
         [_error_json(report.error, report.attempt) for report, _, _ in ordered],
         [agent_id for _, _, agent_id in ordered],
+        [report.instance_id for report, _, _ in ordered],
     )
     return {(row[0], row[1]): Settled(*row) for row in rows}
 
@@ -260,18 +261,19 @@ async def record_progress(connection: Connection, items: Iterable[Progress]) -> 
     return {(row[0], row[1]) for row in rows}
 
 
-async def list_open_attempts(connection: Connection, instances: Sequence[UUID]) -> list[tuple[UUID, int, int]]:
+async def list_running(connection: Connection, instances: Sequence[UUID]) -> list[tuple[UUID, int, int]]:
     """The attempts these instances hold: (instance, task, attempt)."""
-    return [tuple(row) for row in await connection.fetch(_SQL["list_open_attempts"], list(instances))]
+    return [tuple(row) for row in await connection.fetch(_SQL["list_running"], list(instances))]
 
 
-async def list_overdue(connection: Connection, limit: int) -> list[tuple[int, int, UUID]]:
-    """Open attempts past their deadline: (task, attempt, instance)."""
-    return [tuple(row) for row in await connection.fetch(_SQL["list_overdue"], limit)]
+async def sweep_claims(connection: Connection, limit: int) -> tuple[int, list[HeldAttempt]]:
+    """Look at so many claims whose time has come: how many there were, and what runs past its deadline."""
+    (looked, *overdue) = await connection.fetch(_SQL["sweep_claims"], limit)
+    return looked["task_id"], [(row[0], row[1], row[2]) for row in overdue]
 
 
-async def list_orphans(connection: Connection, limit: int) -> list[tuple[int, int, UUID]]:
-    """Open attempts whose instance is dead or gone: (task, attempt, instance)."""
+async def list_orphans(connection: Connection, limit: int) -> list[HeldAttempt]:
+    """What runs in instances that are dead or gone."""
     return [tuple(row) for row in await connection.fetch(_SQL["list_orphans"], limit)]
 
 
@@ -350,15 +352,26 @@ async def fold_counts(connection: Connection, limit: int) -> int:
     return int(await connection.fetchval(_SQL["fold_counts"], limit))
 
 
-async def forget_idempotency_keys(connection: Connection, limit: int) -> int:
-    """Free idempotency keys of tasks that ended over 24 hours ago; returns how many."""
-    return _affected(await connection.execute(_SQL["forget_idempotency_keys"], limit))
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """One stretch of tasks was looked at: how many were changed, the last number, whether those after it are due too.
+
+    settled is the number up to which nothing is left to do; None: the last one.
+    """
+
+    n: int
+    last: int | None
+    more: bool
+    settled: int | None = None
 
 
-async def prune_tasks(connection: Connection, limit: int, older_than: timedelta) -> int:
-    """Delete tasks that ended longer ago than this; returns how many."""
-    return _affected(await connection.execute(_SQL["prune_tasks"], limit, older_than))
+async def free_keys(connection: Connection, after: int, limit: int) -> Stretch:
+    """Free the idempotency keys of tasks that ended over 24 hours ago, in so many tasks after a number."""
+    (row,) = await connection.fetch(_SQL["free_keys"], after, limit)
+    return Stretch(row["n"], row["last"], bool(row["more"]), row["settled"])
 
 
-def _affected(tag: Any) -> int:
-    return int(str(tag).rsplit(" ", 1)[-1])
+async def prune_tasks(connection: Connection, after: int, limit: int, older_than: timedelta) -> Stretch:
+    """Delete the tasks that ended longer ago than this, in so many tasks after a number."""
+    (row,) = await connection.fetch(_SQL["prune_tasks"], after, limit, older_than)
+    return Stretch(row["n"], row["last"], bool(row["more"]))

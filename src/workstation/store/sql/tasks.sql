@@ -1,3 +1,7 @@
+-- Every statement here that gets many tasks by number looks them up one by one, whatever the plan was told of sizes when
+-- it was made: by `id = any (array[…])`, which is no join, or by a lateral look-up with `offset 0`. As a plain join it may
+-- be turned round (all tasks first, then the list for each of them), and a plan made for a young table stays.
+
 -- name: take_ids
 select nextval('agent_tasks_id_seq') from generate_series(1, $1::int)
 
@@ -35,9 +39,10 @@ with routed as materialized (
        or (select a.removed_at is null from agent_registry a where a.id = r.agent_id)
     on conflict (created_by, idempotency_key) where idempotency_key is not null do nothing
     returning id, agent_id, type, created_by, attempt, instance_id, deadline_at, run_at
-), attempts as (
-    insert into task_attempts (task_id, attempt, agent_id, instance_id, claimed_at, deadline_at)
-    select id, attempt, agent_id, instance_id, now(), deadline_at from inserted where instance_id is not null
+), given as (
+    insert into claims (instance_id, tasks, attempts, look_at)
+    select instance_id, array_agg(id), array_agg(attempt), least(min(deadline_at), now() + interval '1 second')
+    from inserted where instance_id is not null group by instance_id
 ), told as (
     insert into events (type, tasks, versions, attempts, agents, task_types, owners)
     select 'task.created', array_agg(id), array_agg(1), array_agg(0), array_agg(agent_id), array_agg(type),
@@ -54,7 +59,10 @@ from inserted
 -- name: find_by_idempotency_key
 select i.ord, t.id, t.request_hash
 from unnest($1::text[], $2::text[]) with ordinality as i (created_by, idempotency_key, ord)
-join agent_tasks t on t.created_by = i.created_by and t.idempotency_key = i.idempotency_key
+cross join lateral (
+    select id, request_hash from agent_tasks
+    where created_by = i.created_by and idempotency_key = i.idempotency_key offset 0
+) t
 
 -- name: lock_heads
 -- The next claimable tasks of each lane, locked. The loop over ranks keeps a million tasks that are not yet due from
@@ -104,16 +112,17 @@ with taken as (
     set status = 'running', instance_id = c.instance_id, agent_id = c.agent_id, attempt = t.attempt + 1,
         started_at = now(), deadline_at = now() + t.timeout_ms * interval '1 millisecond', version = t.version + 1
     from unnest($1::bigint[], $2::uuid[], $3::bigint[]) as c (task_id, instance_id, agent_id)
-    where t.id = c.task_id
+    where t.id = any (array[c.task_id])
       and (select n.status from agent_instances n where n.id = c.instance_id) = 'live'
       and (select coalesce(agent_gate(a.removed_at, a.desired_status, a.status, a.health_status),
                            task_gate(t.status, t.run_at, t.capability, a.health_status, now()))
            from agent_registry a where a.id = c.agent_id) is null
     returning t.id, t.attempt, t.instance_id, t.agent_id, t.type, t.payload, t.priority, t.timeout_ms,
               t.deadline_at, t.started_at, t.progress -> 'data' as checkpoint, t.lost_count, t.version, t.created_by
-), attempts as (
-    insert into task_attempts (task_id, attempt, agent_id, instance_id, claimed_at, deadline_at)
-    select id, attempt, agent_id, instance_id, started_at, deadline_at from taken
+), given as (
+    insert into claims (instance_id, tasks, attempts, look_at)
+    select instance_id, array_agg(id), array_agg(attempt), least(min(deadline_at), now() + interval '1 second')
+    from taken group by instance_id
 ), told as (
     insert into events (type, tasks, versions, attempts, agents, task_types, owners)
     select 'task.started', array_agg(id), array_agg(version), array_agg(attempt), array_agg(agent_id),
@@ -145,30 +154,25 @@ where lane is not null and exists (
 -- The fence: only the attempt that holds the lease settles; a row that does not match is not touched.
 with done as (
     update agent_tasks t
-    set status = 'completed', result = i.result::jsonb, instance_id = null, deadline_at = null,
-        completed_at = now(), error = null, version = t.version + 1
+    set status = 'completed', result = i.result::jsonb, usage = i.usage::jsonb, settled_by = i.instance_id,
+        instance_id = null, deadline_at = null, completed_at = now(), error = null, version = t.version + 1
     from unnest($1::bigint[], $2::int[], $3::uuid[], $4::text[], $5::text[])
          as i (task_id, attempt, instance_id, result, usage)
-    where t.id = i.task_id and t.status = 'running' and t.attempt = i.attempt and t.instance_id = i.instance_id
-    returning t.id, t.attempt, t.started_at, t.agent_id, t.type, t.created_by, t.version, i.usage,
-              i.instance_id as held_by
-), ended as (
-    update task_attempts a
-    set outcome = 'completed', ended_at = now(), usage = d.usage::jsonb
-    from done d
-    where a.task_id = d.id and a.attempt = d.attempt and a.claimed_at = d.started_at
+    where t.id = any (array[i.task_id])
+      and t.status = 'running' and t.attempt = i.attempt and t.instance_id = i.instance_id
+    returning t.id, t.attempt, t.agent_id, t.type, t.created_by, t.version, t.settled_by
 ), told as (
     insert into events (type, tasks, versions, attempts, agents, task_types, owners)
     select 'task.completed', array_agg(id), array_agg(version), array_agg(attempt), array_agg(agent_id),
            array_agg(type), array_agg(created_by)
     from done having count(*) > 0
 )
-select id, attempt, held_by from done
+select id, attempt, settled_by from done
 
 -- name: lock_held
 select t.id, t.attempt, t.instance_id, t.retry_count, t.max_retries, t.lost_count, t.release_count, t.agent_id
 from unnest($1::bigint[], $2::int[], $3::uuid[]) as i (task_id, attempt, instance_id)
-join agent_tasks t on t.id = i.task_id
+join agent_tasks t on t.id = any (array[i.task_id])
 where t.status = 'running' and t.attempt = i.attempt and t.instance_id = i.instance_id
 order by t.id
 for update of t
@@ -187,17 +191,17 @@ with settled as (
         retry_count = i.retry_count, lost_count = i.lost_count, release_count = i.release_count,
         dead_letter = i.dead_letter, version = t.version + 1
     from unnest($1::bigint[], $2::int[], $3::text[], $4::interval[], $5::int[], $6::int[], $7::int[], $8::boolean[],
-                $9::text[], $10::text[], $11::text[], $12::bigint[])
+                $9::text[], $10::text[], $11::text[], $12::bigint[], $13::uuid[])
          as i (task_id, attempt, status, delay, retry_count, lost_count, release_count, dead_letter,
-               error, outcome, outcome_error, held_by)
-    where t.id = i.task_id and t.status = 'running' and t.attempt = i.attempt
-    returning t.id, t.attempt, t.started_at, t.status, t.run_at, t.type, t.created_by, t.version, t.lane,
-              i.outcome, i.outcome_error, i.held_by
+               error, outcome, outcome_error, held_by, instance_id)
+    where t.id = any (array[i.task_id]) and t.status = 'running' and t.attempt = i.attempt
+    returning t.id, t.attempt, t.started_at, t.timeout_ms, t.status, t.run_at, t.type, t.created_by, t.version, t.lane,
+              i.outcome, i.outcome_error, i.held_by, i.instance_id
 ), ended as (
-    update task_attempts a
-    set outcome = s.outcome, ended_at = now(), error = s.outcome_error::jsonb
-    from settled s
-    where a.task_id = s.id and a.attempt = s.attempt and a.claimed_at = s.started_at
+    insert into task_attempts (task_id, attempt, agent_id, instance_id, claimed_at, deadline_at, ended_at, outcome, error)
+    select id, attempt, held_by, instance_id, started_at, started_at + timeout_ms * interval '1 millisecond', now(),
+           outcome, outcome_error::jsonb
+    from settled
 ), told as (
     insert into events (type, tasks, versions, attempts, agents, task_types, owners)
     select case when s.status = 'pending' then case s.outcome when 'released' then 'task.released'
@@ -214,8 +218,8 @@ from settled
 -- name: find_attempts
 select i.ord, a.outcome, a.instance_id, t.status, t.run_at
 from unnest($1::bigint[], $2::int[]) with ordinality as i (task_id, attempt, ord)
-join agent_tasks t on t.id = i.task_id
-join task_attempts a on a.task_id = i.task_id and a.attempt = i.attempt
+cross join lateral (select * from agent_tasks where id = i.task_id offset 0) t
+cross join lateral (select * from attempts where task_id = i.task_id and attempt = i.attempt offset 0) a
 
 -- name: record_progress
 update agent_tasks t
@@ -224,50 +228,80 @@ set progress = jsonb_strip_nulls(jsonb_build_object(
         'data', coalesce(i.data::jsonb, t.progress -> 'data')))
 from unnest($1::bigint[], $2::int[], $3::uuid[], $4::float8[], $5::text[], $6::text[])
      as i (task_id, attempt, instance_id, percent, message, data)
-where t.id = i.task_id and t.status = 'running' and t.attempt = i.attempt and t.instance_id = i.instance_id
+where t.id = any (array[i.task_id])
+      and t.status = 'running' and t.attempt = i.attempt and t.instance_id = i.instance_id
 returning t.id, t.attempt
 
 -- name: held_by
--- What the database holds for these instances: the open attempts.
+-- What the database holds for these instances.
 select t.id, t.attempt, t.instance_id, t.agent_id, t.type, t.payload, t.priority, t.timeout_ms, t.deadline_at,
        t.progress -> 'data' as checkpoint, t.lost_count > 0 as suspect
-from task_attempts a
-join agent_tasks t on t.id = a.task_id and t.attempt = a.attempt and t.status = 'running'
-                  and t.instance_id = a.instance_id
-where a.outcome is null and a.instance_id = any ($1::uuid[])
+from claims c
+cross join lateral unnest(c.tasks, c.attempts) as h (task_id, attempt)
+cross join lateral (select * from agent_tasks where id = h.task_id offset 0) t
+where c.instance_id = any ($1::uuid[])
+  and t.status = 'running' and t.attempt = h.attempt and t.instance_id = c.instance_id
 
--- name: list_open_attempts
-select a.instance_id, a.task_id, a.attempt
-from task_attempts a
-where a.outcome is null and a.instance_id = any ($1::uuid[])
-
--- name: list_overdue
--- The task is asked too: an attempt that a hand-written statement left open can never be settled.
-select a.task_id, a.attempt, a.instance_id
-from task_attempts a
-join agent_tasks t on t.id = a.task_id and t.attempt = a.attempt and t.instance_id = a.instance_id
-where a.outcome is null and a.deadline_at < now()
-order by a.task_id
-limit $1
+-- name: list_running
+select t.instance_id, t.id, t.attempt
+from claims c
+cross join lateral unnest(c.tasks, c.attempts) as h (task_id, attempt)
+cross join lateral (select * from agent_tasks where id = h.task_id offset 0) t
+where c.instance_id = any ($1::uuid[])
+  and t.status = 'running' and t.attempt = h.attempt and t.instance_id = c.instance_id
 
 -- name: list_orphans
--- Open attempts whose instance is no longer alive.
-select a.task_id, a.attempt, a.instance_id
-from task_attempts a
-join agent_tasks t on t.id = a.task_id and t.attempt = a.attempt and t.instance_id = a.instance_id
-left join agent_instances n on n.id = a.instance_id and n.status in ('live', 'draining')
-where a.outcome is null and n.id is null
-order by a.task_id
+-- What runs in instances that are no longer alive.
+select t.id, t.attempt, t.instance_id
+from claims c
+left join agent_instances n on n.id = c.instance_id and n.status in ('live', 'draining')
+cross join lateral unnest(c.tasks, c.attempts) as h (task_id, attempt)
+cross join lateral (select * from agent_tasks where id = h.task_id offset 0) t
+where n.id is null and t.status = 'running' and t.attempt = h.attempt and t.instance_id = c.instance_id
 limit $1
+
+-- name: sweep_claims
+-- Look at the claims whose time has come: what of them still runs, and past its deadline. The first row says how many
+-- were looked at. A claim is looked at after one second, then each time it has doubled its age, and at its deadline;
+-- as long as something of it is overdue it stays in front.
+with due as materialized (
+    select id, instance_id, tasks, attempts, claimed_at from claims
+    where look_at <= now() order by look_at limit $1
+    for update skip locked
+), looked as materialized (
+    select d.id, d.instance_id, d.claimed_at, r.tasks, r.attempts, r.deadlines, r.first_deadline
+    from due d
+    cross join lateral (
+        select array_agg(t.id) as tasks, array_agg(t.attempt) as attempts, array_agg(t.deadline_at) as deadlines,
+               min(t.deadline_at) as first_deadline
+        from unnest(d.tasks, d.attempts) as h (task_id, attempt)
+        cross join lateral (select * from agent_tasks where id = h.task_id offset 0) t
+        where t.status = 'running' and t.attempt = h.attempt and t.instance_id = d.instance_id
+    ) r
+), ended as (
+    delete from claims c using looked l where c.id = l.id and l.tasks is null
+), kept as (
+    update claims c
+    set tasks = l.tasks, attempts = l.attempts,
+        look_at = least(l.first_deadline, now() + greatest(now() - l.claimed_at, interval '1 second'))
+    from looked l
+    where c.id = l.id and l.first_deadline > now()
+)
+select count(*)::bigint as task_id, null::int as attempt, null::uuid as instance_id from due
+union all
+select o.task_id, o.attempt, l.instance_id
+from looked l
+cross join lateral unnest(l.tasks, l.attempts, l.deadlines) as o (task_id, attempt, deadline_at)
+where o.deadline_at <= now()
 
 -- name: get_tasks
 select t.id, t.agent_id, r.name as agent_name, t.type, t.payload, t.priority, t.status, t.created_by, t.result,
        t.retry_count, t.max_retries, t.created_at, t.started_at, t.completed_at, t.capability, t.region, t.run_at,
        t.timeout_ms, t.attempt, t.lost_count, t.deadline_at, t.error, t.progress, t.dead_letter, t.idempotency_key,
        t.instance_id
-from agent_tasks t
+from unnest($1::bigint[]) as i (id)
+cross join lateral (select * from agent_tasks where id = i.id offset 0) t
 left join agent_registry r on r.id = t.agent_id
-where t.id = any ($1::bigint[])
 
 -- name: list_tasks
 -- Newest first. Filters that no index serves look at the newest 100,000 rows below the cursor.
@@ -293,20 +327,22 @@ limit $8
 
 -- name: cancel
 with held as (
-    select id, instance_id, attempt, started_at from agent_tasks
+    select id, instance_id, attempt, started_at, deadline_at from agent_tasks
     where id = $1 and status in ('waiting', 'pending', 'running')
     for update
 ), cancelled as (
     update agent_tasks t
-    set status = 'cancelled', instance_id = null, deadline_at = null, completed_at = now(), version = t.version + 1
+    -- it may have waited for a claim that began after it
+    set status = 'cancelled', instance_id = null, deadline_at = null, completed_at = greatest(now(), t.started_at),
+        version = t.version + 1
     from held h
     where t.id = h.id
-    returning t.id, t.version, t.attempt, t.agent_id, t.type, t.created_by, h.instance_id, h.started_at
+    returning t.id, t.version, t.attempt, t.agent_id, t.type, t.created_by, t.completed_at, h.instance_id,
+              h.started_at, h.deadline_at
 ), ended as (
-    update task_attempts a
-    set outcome = 'cancelled', ended_at = now()
-    from cancelled c
-    where c.instance_id is not null and a.task_id = c.id and a.attempt = c.attempt and a.claimed_at = c.started_at
+    insert into task_attempts (task_id, attempt, agent_id, instance_id, claimed_at, deadline_at, ended_at, outcome)
+    select id, attempt, agent_id, instance_id, started_at, deadline_at, completed_at, 'cancelled'
+    from cancelled where instance_id is not null
 ), told as (
     insert into events (type, actor, tasks, versions, attempts, agents, task_types, owners)
     select 'task.cancelled', $2::text, array_agg(id), array_agg(version), array_agg(attempt), array_agg(agent_id),
@@ -333,7 +369,7 @@ select id, lane from redriven
 
 -- name: list_attempts
 select a.attempt, a.agent_id, r.name as agent_name, a.instance_id, a.claimed_at, a.ended_at, a.outcome, a.error, a.usage
-from task_attempts a
+from attempts a
 left join agent_registry r on r.id = a.agent_id
 where a.task_id = $1
 order by a.attempt
@@ -359,8 +395,10 @@ left join lateral (
     from agent_instances n
     left join lateral (
         select count(*) as held, count(*) filter (where x.lost_count > 0) as suspects
-        from task_attempts o join agent_tasks x on x.id = o.task_id
-        where o.outcome is null and o.instance_id = n.id
+        from claims c
+        cross join lateral unnest(c.tasks, c.attempts) as g (task_id, attempt)
+        cross join lateral (select * from agent_tasks where id = g.task_id offset 0) x
+        where c.instance_id = n.id and x.status = 'running' and x.attempt = g.attempt and x.instance_id = n.id
     ) h on true
     where n.agent_id = a.id and n.status = 'live'
 ) s on true
@@ -398,20 +436,39 @@ with folded as (
 )
 select (select count(*) from folded) - (select count(*) from summed)
 
--- name: forget_idempotency_keys
-update agent_tasks set idempotency_key = null, request_hash = null
-where id = any (array(
-    select id from agent_tasks
-    where idempotency_key is not null and completed_at < now() - interval '24 hours'
-    limit $1
-))
+-- name: free_keys
+-- One stretch of tasks above a number, in the order in which they were created: the keys of those that ended a day ago are
+-- free. Says where to go on, and where to begin the next time, which is before the first task that still needs its key.
+with looked as materialized (
+    select id, created_at, completed_at, idempotency_key is not null as keyed
+    from agent_tasks where id > $1 order by id limit $2
+), freed as (
+    update agent_tasks t set idempotency_key = null, request_hash = null
+    from looked l
+    where t.id = any (array[l.id]) and l.keyed and t.completed_at < now() - interval '24 hours'
+    returning t.id
+)
+select max(l.id) as last,
+       min(l.id) filter (where l.keyed and f.id is null) - 1 as settled,
+       count(*) = $2 and max(l.created_at) < now() - interval '24 hours' as more,
+       count(f.id) as n
+from looked l
+left join freed f on f.id = l.id
 
 -- name: prune_tasks
-delete from agent_tasks
-where id = any (array(
-    select id from agent_tasks where completed_at < now() - $2::interval and not dead_letter order by id limit $1
-    for update skip locked
-))
+-- One stretch of tasks above a number, in the order in which they were created: those that ended long ago go, but for dead
+-- letters. A younger task than that ends it, for those after it are younger still.
+with looked as materialized (
+    select id, created_at from agent_tasks where id > $1 order by id limit $2
+), gone as (
+    delete from agent_tasks t
+    using looked l
+    where t.id = any (array[l.id]) and t.completed_at < now() - $3::interval and not t.dead_letter
+    returning 1
+)
+select max(id) as last, count(*) = $2 and max(created_at) < now() - $3::interval as more,
+       (select count(*) from gone) as n
+from looked
 
 -- name: count_of_agent
 -- All tasks of an agent by one creator.
