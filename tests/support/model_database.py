@@ -1,4 +1,4 @@
-"""What dispatch takes for its database in a simulation: the model of the queue behind connections that break by seed."""
+"""What dispatch takes for its database in a simulation: the model of the queue, its connections broken by seed."""
 
 from __future__ import annotations
 
@@ -228,8 +228,9 @@ class Verbs:
     async def get_counts(self, c: ModelConnection, agent_id: int | None = None) -> Any:
         return await c.do("counts", list[Any])
 
-    async def list_overdue(self, c: ModelConnection, limit: int) -> Any:
-        return await c.do("overdue", lambda: c.model.overdue()[:limit])
+    async def sweep_claims(self, c: ModelConnection, limit: int) -> Any:
+        overdue = await c.do("overdue", lambda: c.model.overdue()[:limit])
+        return len(overdue), overdue
 
     async def list_orphans(self, c: ModelConnection, limit: int) -> Any:
         return await c.do("orphans", lambda: c.model.orphans()[:limit])
@@ -274,7 +275,7 @@ class Verbs:
 _PLACES: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (queue, ("submit", "claim", "complete", "settle", "record_progress", "held_by", "attempts_of")),
     (heartbeats, ("held_by", "attempts_of")),
-    (task_store, ("take_ids", "lanes_with_work", "get_tasks", "get_counts", "list_overdue", "list_orphans")),
+    (task_store, ("take_ids", "lanes_with_work", "get_tasks", "get_counts", "sweep_claims", "list_orphans")),
     (agent_store, ("changed_since",)),
     (node_store, ("count_others", "notify")),
     (instances, ("hello", "renew", "disconnected", "drain", "goodbye", "reap_lapsed", "evict_stopped")),
@@ -291,5 +292,3 @@ def on_the_model() -> Iterator[None]:
             stack.enter_context(mock.patch.multiple(module, **{name: getattr(verbs, name) for name in names}))
         stack.enter_context(mock.patch.object(queue, "submit_alone", verbs.submit))
         yield
-
-

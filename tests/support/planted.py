@@ -8,8 +8,6 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest import mock
 
-from workstation_sdk.reports import Outcomes
-
 from workstation.dispatch.claimer import Claimer
 from workstation.dispatch.floor import Floor
 from workstation.dispatch.session import Session
@@ -18,6 +16,7 @@ from workstation.dispatch.submitter import Submitter
 from workstation.domain.errors import Unavailable
 from workstation.domain.tasks import OutcomeKind
 from workstation.services.queue import Accepted
+from workstation_sdk.reports import Outcomes
 
 
 def credit_leaks() -> AbstractContextManager[Any]:

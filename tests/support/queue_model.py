@@ -330,7 +330,9 @@ class QueueModel:
         held = Held(task.retry_count, task.new.max_retries, task.lost_count, task.release_count, task.agent_id or 0)
         decided = settle(held, report, jitter)
         self._end(task, report.kind.value)
-        pending = {OutcomeKind.RELEASED: "task.released", OutcomeKind.LOST: "task.lost"}.get(report.kind, "task.retried")
+        pending = {OutcomeKind.RELEASED: "task.released", OutcomeKind.LOST: "task.lost"}.get(
+            report.kind, "task.retried"
+        )
         task.move(decided.status, pending if decided.status is TaskStatus.PENDING else f"task.{decided.status.value}")
         if decided.status is TaskStatus.COMPLETED:
             task.result = report.result

@@ -24,9 +24,6 @@ from tests.support.model_database import NODE_FORGOTTEN, ModelDatabase, ModelSer
 from tests.support.pipe import Pipe, read
 from tests.support.queue_model import QueueModel
 from tests.support.virtual_time import VirtualTimeLoop, run_virtually
-from workstation_sdk import Agent, TaskFailed, staying_connected, worker
-from workstation_sdk.environment import Server
-from workstation_sdk.errors import Unreachable
 
 from workstation.api.gateway.door import AgentDoor
 from workstation.dispatch.dispatcher import Chances, Dispatcher
@@ -36,6 +33,9 @@ from workstation.domain.principal import Principal, Role
 from workstation.domain.tasks import FINAL, NewTask, TaskStatus
 from workstation.engine.loop import Loop
 from workstation.engine.reaper import Reaper
+from workstation_sdk import Agent, TaskFailed, staying_connected, worker
+from workstation_sdk.environment import Server
+from workstation_sdk.errors import Unreachable
 
 LONG = 600_000
 OWNER: contextvars.ContextVar[Owner | None] = contextvars.ContextVar("owner", default=None)

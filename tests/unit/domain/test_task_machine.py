@@ -98,9 +98,7 @@ class TaskMachine(RuleBasedStateMachine):
         jitter=st.floats(0, 1, exclude_max=True),
         after=st.sampled_from([None, timedelta(seconds=35)]),
     )
-    def report(
-        self, claim: Claim, kind: OutcomeKind, retryable: bool, jitter: float, after: timedelta | None
-    ) -> None:
+    def report(self, claim: Claim, kind: OutcomeKind, retryable: bool, jitter: float, after: timedelta | None) -> None:
         task = self.model.tasks[claim.task_id]
         held = (task.status, task.attempt, task.instance) == (
             TaskStatus.RUNNING,
