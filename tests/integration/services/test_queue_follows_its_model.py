@@ -201,7 +201,7 @@ class Twins(RuleBasedStateMachine):
             by = timedelta(seconds=seconds)
             for table, columns in (
                 ("agent_tasks", ("run_at", "deadline_at")),
-                ("task_attempts", ("deadline_at",)),
+                ("claims", ("claimed_at", "look_at")),
                 ("agent_instances", ("lease_expires_at",)),
             ):
                 changes = ", ".join(f"{column} = {column} - $1::interval" for column in columns)
@@ -215,7 +215,8 @@ class Twins(RuleBasedStateMachine):
         async def look() -> tuple[Any, Any, Any]:
             async with self.spine.database.session() as c:
                 dead = await instances.reap_lapsed(c, 100)
-                return dead, await task_store.list_orphans(c, 100), await task_store.list_overdue(c, 100)
+                _, overdue = await task_store.sweep_claims(c, 100)
+                return dead, await task_store.list_orphans(c, 100), overdue
 
         dead, orphans, overdue = self.run(look())
         assert set(dead) == set(self.model.reap())
@@ -242,7 +243,7 @@ class Twins(RuleBasedStateMachine):
         rows = await self.spine.fetch("select * from agent_tasks order by id")
         assert [row["id"] for row in rows] == sorted(self.model.tasks)
         attempts: dict[int, list[Any]] = {row["id"]: [] for row in rows}
-        for each in await self.spine.fetch("select * from task_attempts order by task_id, attempt"):
+        for each in await self.spine.fetch("select * from attempts order by task_id, attempt"):
             attempts[each["task_id"]].append((each["attempt"], each["instance_id"], each["outcome"]))
         events: dict[int, list[Any]] = {row["id"]: [] for row in rows}
         for each in await self.spine.fetch(
@@ -279,7 +280,7 @@ def test_the_queue_and_its_model_tell_the_same(spine_dsn: str) -> None:
     run_state_machine_as_test(
         type("TwinsHere", (Twins,), {"dsn": spine_dsn}),
         settings=settings(
-            max_examples=25,
+            max_examples=12,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
