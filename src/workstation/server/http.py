@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent, HTTPResponseStartEvent
 
-# Nothing to take apart or to decode: no query, no escapes, no host.
-_PLAIN: Final = re.compile(rb"/[A-Za-z0-9/_.-]*")
-
 
 class HttpProtocol(HttpToolsProtocol):
-    """One connection. What is not an ordinary request goes uvicorn's own way."""
+    """One connection. What is not an ordinary request goes uvicorn's own way: other versions, upgrades, pipelines."""
 
     def on_headers_complete(self) -> None:
         """Begin to answer a request whose head is read."""
-        parser, scope, url = self.parser, self.scope, self.url
-        before = self.cycle
+        parser, scope, before = self.parser, self.scope, self.cycle
         if (
             parser.should_upgrade()
             or parser.get_http_version() != "1.1"
+            or (before is not None and not before.response_complete)
             or self.limit_concurrency is not None
             or self.root_path
-            or _PLAIN.fullmatch(url) is None
-            or (before is not None and not before.response_complete)
         ):
             super().on_headers_complete()
             return
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
         scope["method"] = parser.get_method().decode("ascii")
-        scope["path"] = url.decode("ascii")
-        scope["raw_path"] = url
-        scope["query_string"] = b""
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = url.path
+        scope["query_string"] = url.query or b""
         self.cycle = OneWriteCycle(
             scope,
             self.transport,
@@ -92,7 +90,8 @@ class OneWriteCycle(RequestResponseCycle):
             parts += (name, b": ", value, b"\r\n")
         parts.append(b"\r\n")
         block = b"".join(parts)
-        if block.count(b"\n") != len(headers) + 2:
+        if not block.count(b"\r") == block.count(b"\n") == len(headers) + 2:
+            # A value that would split the answer.
             return False
         self.response_started = self.response_complete = True
         self.transport.write(block + body)

@@ -99,7 +99,10 @@ SAME = {
     "a whole answer": (answering(), request()),
     "an empty answer": (answering(body=b"", status=204), request()),
     "a query": (answering(), request("GET", "/api/agents/tasks/1?wait=5")),
-    "an escaped path": (answering(), request("GET", "/api/agents/%31")),
+    "an escaped path": (answering(), request("GET", "/api/agents/%31/%C3%A9%FF?a=%20#part")),
+    "an address with a host": (answering(), request("GET", "http://localhost/api/agents?x")),
+    "an address that is none": (answering(), request("GET", "http://")),
+    "any address": (answering(), request("OPTIONS", "*")),
     "HEAD": (answering(), request("HEAD")),
     "HTTP/1.0": (answering(), request(version="1.0")),
     "a client that closes": (answering(), request("POST", "/a", "Connection: close")),
@@ -109,6 +112,7 @@ SAME = {
     "pieces": (in_pieces, request()),
     "pieces of a known length": (in_pieces_of_known_length, request()),
     "a header that would split the answer": (answering((b"x", b"a\r\nb: c")), request()),
+    "a header with half a line end": (answering((b"x", b"a\rb")), request()),
     "too long a body": (answering(length=3), request()),
     "too short a body": (answering(length=300), request()),
     "an application that breaks at once": (breaking_at_once, request()),
@@ -128,8 +132,9 @@ async def test_answers_are_those_of_uvicorn(case: str) -> None:
     assert ours.writes or ours.closed
 
 
-async def test_a_whole_answer_is_one_write() -> None:
-    wire, _ = await talk(HttpProtocol, answering(), request())
+@pytest.mark.parametrize("path", ["/api/agents/tasks", "/api/agents/tasks/1?wait=5", "/a%20b"])
+async def test_a_whole_answer_is_one_write(path: str) -> None:
+    wire, _ = await talk(HttpProtocol, answering(), request("POST", path))
 
     assert len(wire.writes) == 1
     assert wire.writes[0].endswith(b"\r\n\r\n" + BODY)
