@@ -16,6 +16,7 @@ class Waiters:
 
     def __init__(self) -> None:
         self._bells: dict[int, set[Bell]] = {}
+        self.closed = False
 
     @contextmanager
     def bell(self, task_id: int) -> Iterator[Bell]:
@@ -33,6 +34,12 @@ class Waiters:
     async def wait(self, bell: Bell, seconds: float) -> None:
         """Return when it rings, or after that many seconds, a second at most: then look again."""
         await asyncio.wait([bell], timeout=min(seconds, _LOOK_AGAIN_SECONDS))
+
+    def close(self) -> None:
+        """The server goes down: nobody is to wait any longer."""
+        self.closed = True
+        for task_id in self._bells:
+            self.tell(task_id)
 
     def tell(self, task_id: int) -> None:
         """Ring for those who wait for a task."""
