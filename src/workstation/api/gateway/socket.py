@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from math import inf
 from typing import Any
 
 import msgspec
@@ -44,7 +45,8 @@ class AgentSocket:
         self._background: set[asyncio.Task[None]] = set()
         self._telling: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._said_bye = False
-        self._kept_health: tuple[str, float] = ("", 0.0)
+        agent = dispatcher.roster.find(hello.agent_id)
+        self._kept_health: tuple[str, float] = ("" if agent is None else agent.health_status, -inf)
         self._missed: set[tuple[int, int]] = set()
         self.session = Session(
             hello.instance_id,
