@@ -132,6 +132,7 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) 
         (target / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         return
     content: Any = tar.extractfile(member)
+    (target / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(target / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         shutil.copyfileobj(content, file, CHUNK)

@@ -156,11 +156,12 @@ def _unpack(source: Path, contents: Contents, work: Path) -> None:
     data = work / "postgres" / str(contents.postgres)
     data.mkdir(mode=0o700, parents=True)
     work.chmod(0o700)
+    (work / "postgres" / "socket").mkdir(mode=0o700)
     archive.unpack(source, base_backup.BASE, data)
     archive.unpack(source, base_backup.WAL, data / "pg_wal")
     (data / base_backup.MANIFEST).write_bytes(archive.read(source, base_backup.MANIFEST))
-    if contents.postgres == MAJOR:
-        base_backup.check(data)
+    base_backup.check(data)
+    (data / base_backup.MANIFEST).unlink()
     if SECRET in contents.sha256:
         descriptor = os.open(work / SECRET, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from workstation.domain.retention import Retention
+
 DEFAULT_DATA_DIR = "~/.local/share/workstation"
+MOST_DAYS = 36_500
 LOOPBACK = "127.0.0.1"
 # What started agents are told of our environment besides the little every process gets.
 PASSED_ON = ("WORKSTATION_FETCH_ALLOW", "WORKSTATION_BROWSER")
@@ -29,6 +33,7 @@ class Settings:
     allowed_origins: tuple[str, ...] = ()
     max_concurrent_tasks: int = 10
     pool_size: int = 8
+    retention: Retention = field(default_factory=Retention)
     start_agents: bool = True
     agent_env: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -47,6 +52,7 @@ class Settings:
             allowed_origins=_origins(environ),
             max_concurrent_tasks=_number(environ, "MAX_CONCURRENT_TASKS", 10, 1, 100_000),
             pool_size=_number(environ, "WORKSTATION_POOL_SIZE", 8, 2, 200),
+            retention=_retention(environ),
             agent_env={name: environ[name] for name in PASSED_ON if name in environ},
             environment=dict(environ),
         )
@@ -59,6 +65,21 @@ def _number(environ: Mapping[str, str], name: str, default: int, least: int, mos
     if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
         raise SettingsError(f"{name} is {text!r} and must be a whole number from {least} to {most}.")
     return int(text)
+
+
+def _retention(environ: Mapping[str, str]) -> Retention:
+    default = Retention()
+
+    def days(name: str, usual: timedelta) -> timedelta:
+        return timedelta(days=_number(environ, name, usual.days, 1, MOST_DAYS))
+
+    return Retention(
+        tasks=days("WORKSTATION_KEEP_TASKS", default.tasks),
+        attempts=days("WORKSTATION_KEEP_ATTEMPTS", default.attempts),
+        events=days("WORKSTATION_KEEP_EVENTS", default.events),
+        audit=days("WORKSTATION_KEEP_AUDIT", default.audit),
+        instances=days("WORKSTATION_KEEP_INSTANCES", default.instances),
+    )
 
 
 def _database_url(environ: Mapping[str, str]) -> str | None:

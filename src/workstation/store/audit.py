@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from workstation.store.database import Connection
 from workstation.store.statements import load
@@ -60,3 +60,9 @@ async def list_entries(
     """Newest first, below the cursor."""
     rows = await connection.fetch(_SQL["list_entries"], before, actor, action, limit)
     return [AuditRow(*row) for row in rows]
+
+
+async def prune_entries(connection: Connection, older_than: timedelta, limit: int) -> int:
+    """Delete the oldest entries where they are older than this; returns how many."""
+    tag = await connection.execute(_SQL["prune_entries"], older_than, limit)
+    return int(tag.rsplit(" ", 1)[-1])

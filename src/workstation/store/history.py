@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
+
+import asyncpg
 
 from workstation.store.database import Connection
 from workstation.store.statements import load
 
 _SQL = load("history")
+_DEFAULTS: Final = {"task_attempts": "prune_default_attempts", "events": "prune_default_events"}
 
 
 async def make_partitions(connection: Connection, *, days_ahead: int) -> None:
@@ -19,8 +23,24 @@ async def make_partitions(connection: Connection, *, days_ahead: int) -> None:
 
 
 async def drop_partitions(connection: Connection, table: str, older_than: timedelta) -> None:
-    """Drop the partitions of days that ended longer ago than this."""
-    if table not in ("task_attempts", "events"):
+    """Drop the partitions of days that ended longer ago than this.
+
+    One that is in use just now stays for the next time: whoever waits for its lock holds up all who come after.
+    """
+    if table not in _DEFAULTS:
         raise ValueError(f"{table} has no partitions by day.")
     for row in await connection.fetch(_SQL["list_expired"], table, older_than):
-        await connection.execute(f'drop table "{row["name"]}"')
+        try:
+            async with connection.transaction():
+                await connection.execute(_SQL["wait_briefly"])
+                await connection.execute(f'drop table "{row["name"]}"')
+        except asyncpg.LockNotAvailableError:
+            return
+
+
+async def prune_default(connection: Connection, table: str, older_than: timedelta, limit: int) -> int:
+    """Delete rows of the default partition that are older than this; returns how many."""
+    if table not in _DEFAULTS:
+        raise ValueError(f"{table} has no partitions by day.")
+    tag = await connection.execute(_SQL[_DEFAULTS[table]], older_than, limit)
+    return int(tag.rsplit(" ", 1)[-1])

@@ -97,9 +97,9 @@ async def list_alive(connection: Connection, agent_id: int) -> list[Row]:
     return await connection.fetch(_SQL["list_alive"], agent_id)
 
 
-async def prune_instances(connection: Connection, limit: int) -> int:
+async def prune_instances(connection: Connection, limit: int, older_than: timedelta) -> int:
     """Delete instances that ended a week ago and hold nothing; returns how many."""
-    return int((await connection.execute(_SQL["prune_instances"], limit)).rsplit(" ", 1)[-1])
+    return int((await connection.execute(_SQL["prune_instances"], limit, older_than)).rsplit(" ", 1)[-1])
 
 
 async def finish_launch(connection: Connection, launch_id: UUID, reason: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 from workstation.store.database import Connection, Row
@@ -52,3 +53,9 @@ async def list_supervised(connection: Connection) -> Sequence[Row]:
 async def list_launches(connection: Connection, agent_id: int, limit: int) -> list[Row]:
     """The last starts of an agent, newest first."""
     return await connection.fetch(_SQL["list_launches"], agent_id, limit)
+
+
+async def prune_launches(connection: Connection, older_than: timedelta, limit: int) -> int:
+    """Delete launches that ended longer ago than this; returns how many."""
+    tag = await connection.execute(_SQL["prune_launches"], older_than, limit)
+    return int(tag.rsplit(" ", 1)[-1])

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.support.spine import Spine, new
 
+from workstation.domain.retention import Retention
 from workstation.engine.health import HealthWatch
-from workstation.engine.janitor import Janitor, Retention
+from workstation.engine.janitor import Janitor
 from workstation.services import agents
 
 
@@ -133,3 +134,63 @@ async def test_health_that_was_not_renewed_says_nothing_any_more(spine: Spine) -
     await watch.expire_once()
     assert await spine.value("select health_status from agent_registry where id = $1", slow) == "unknown"
     assert await spine.value("select count(*) from events where type = 'health.changed'") == 3
+
+
+async def test_rows_that_came_before_their_partition_go_after_their_time_too(spine: Spine, janitor: Janitor) -> None:
+    agent = await spine.agent()
+    await spine.execute(
+        "insert into events (type, at) select 'old', now() - interval '8 days' from generate_series(1, 2500)"
+    )
+    await spine.execute("insert into events (type, at) values ('young', now() - interval '6 days')")
+    await spine.execute(
+        "insert into task_attempts (task_id, attempt, agent_id, instance_id, claimed_at, deadline_at,"
+        " ended_at, outcome) select n, 1, $1, gen_random_uuid(), now() - n * interval '1 day', now(), now(), 'failed'"
+        " from unnest($2::int[]) n",
+        agent, [30, 32],
+    )  # fmt: skip
+    left = []
+    while await janitor.tidy_once():
+        left.append(await spine.value("select count(*) from events where type = 'old'"))
+    assert left == [1500, 500]
+    assert await spine.value("select array_agg(type) from events where type in ('old', 'young')") == ["young"]
+    assert await spine.value("select array_agg(task_id) from task_attempts") == [30]
+
+
+async def test_each_kind_is_kept_as_long_as_was_chosen(spine: Spine) -> None:
+    day = timedelta(days=1)
+    janitor = Janitor(spine.database, Retention(tasks=2 * day, audit=3 * day, instances=4 * day))
+    kept = await finished(spine, timedelta(hours=47))
+    await finished(spine, timedelta(hours=49))
+    agent = await spine.agent()
+    for hours in (71, 73):
+        await spine.execute(
+            "insert into audit_log (at, actor, action, status) values (now() - $1 * interval '1 hour', 'a', 'b', 200)",
+            hours,
+        )
+    for hours in (95, 97):
+        await spine.execute(
+            "insert into agent_launches (id, agent_id, driver, status, ended_at)"
+            " values (gen_random_uuid(), $1, 'fake', 'ended', now() - $2 * interval '1 hour')", agent, hours,
+        )  # fmt: skip
+    (pending,) = await spine.submit(new(agent))
+    await spine.execute("update agent_tasks set created_at = now() - interval '99 days' where id = $1", pending)
+    await janitor.tidy_once()
+    assert {row[0] for row in await spine.fetch("select id from agent_tasks")} == {kept, pending}
+    assert await spine.value("select count(*) from audit_log") == 1
+    assert await spine.value("select count(*) from agent_launches") == 1
+
+
+async def test_a_partition_in_use_is_dropped_later_and_holds_up_nobody(spine: Spine, janitor: Janitor) -> None:
+    day = (datetime.now(UTC) - timedelta(days=40)).date()
+    name = f"events_{day:%Y%m%d}"
+    await spine.execute(
+        f"create table {name} partition of events for values from ('{day}') to ('{day + timedelta(days=1)}')"
+    )
+    async with spine.database.transaction() as reader:
+        await reader.execute(f"select from {name}")
+        await janitor.partition_once()
+        assert await spine.value("select to_regclass($1)::text", name) == name
+    await janitor.partition_once()
+    assert await spine.value("select to_regclass($1)::text", name) is None
+    for row in await spine.fetch("select relname from pg_class where relname ~ '^(events|task_attempts)_[0-9]{8}$'"):
+        await spine.execute(f"drop table {row[0]}")

@@ -10,3 +10,9 @@ where ($1::bigint is null or id < $1)
   and ($3::text is null or action = $3)
 order by id desc
 limit $4
+
+-- name: prune_entries
+delete from audit_log
+where id = any (array(
+    select id from (select id, at from audit_log order by id limit $2) oldest where at < now() - $1::interval
+))

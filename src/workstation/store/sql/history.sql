@@ -32,3 +32,18 @@ join pg_class c on c.oid = i.inhrelid
 where i.inhparent = to_regclass($1) and c.relname ~ ('^' || $1 || '_[0-9]{8}$')
   and to_date(right(c.relname, 8), 'YYYYMMDD') + interval '1 day' < now() - $2::interval
 order by 1
+
+-- name: prune_default_events
+-- Rows of days that had no partition when they came; a day's partition is dropped whole, these go one by one.
+delete from only events_default
+where ctid = any (array(select ctid from only events_default where at < now() - $1::interval limit $2))
+
+-- name: prune_default_attempts
+delete from only task_attempts_default
+where ctid = any (array(
+    select ctid from only task_attempts_default
+    where claimed_at < now() - $1::interval and outcome is not null limit $2
+))
+
+-- name: wait_briefly
+set local lock_timeout = '200ms'
