@@ -107,7 +107,7 @@ def restore(settings: Settings, source: Path, tell: Tell) -> Contents:
         lock = folder.lock()
         try:
             _require_empty(settings.data_dir)
-            asyncio.run(_restore(folder, source, contents, tell))
+            asyncio.run(_restore(folder, source, contents, tell, settings.older_postgres))
         finally:
             lock.release()
     except (ArchiveFailure, PostgresFailure, DataFolderFailure, Refusal) as failure:
@@ -131,9 +131,11 @@ def _require_empty(path: Path) -> None:
         raise BackupFailure(f"{path} is not empty: restore into a new folder (WORKSTATION_DATA_DIR), or move it away.")
 
 
-async def _restore(folder: DataFolder, source: Path, contents: Contents, tell: Tell) -> None:
+async def _restore(folder: DataFolder, source: Path, contents: Contents, tell: Tell, older: Path | None) -> None:
     work = folder.path / UNFINISHED
-    server = EmbeddedPostgres(work / "postgres", work / "postgres.log", PostgresOptions())
+    server = EmbeddedPostgres(
+        work / "postgres", work / "postgres.log", PostgresOptions(older_programs=older, tell=tell)
+    )
     if work.exists():
         await server.stop()
         shutil.rmtree(work)
@@ -175,6 +177,7 @@ async def _make_sound(server: EmbeddedPostgres) -> None:
         database = await Database.connect(dsn, pool_size=2)
         try:
             await migrate(database)
+            await restored.adopt_transactions(database)
             async with database.transaction() as connection:
                 await restored.end_what_ran(connection)
         finally:

@@ -31,6 +31,7 @@ from workstation.server.settings import Settings
 from workstation.services import tokens
 from workstation.services.signing import SigningKey
 from workstation.services.tokens import TokenWish
+from workstation.store import restored
 from workstation.store.database import Database
 from workstation.store.migrate import migrate
 
@@ -56,10 +57,12 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Who is told of the life of the server: announce when it is ready, stopping when it begins to go down."""
+    """Who is told of the life of the server: announce when it is ready, stopping when it begins to go
+    down, progress of what takes long at a start."""
 
     announce: Callable[[Running], None]
     stopping: Callable[[], None] = lambda: None
+    progress: Callable[[str], None] = lambda _sentence: None
 
 
 def up(settings: Settings, told: Told) -> int:
@@ -91,10 +94,12 @@ async def _serve(
 ) -> int:
     stop = _stop_event()
     async with AsyncExitStack() as stack:
-        dsn = await stack.enter_async_context(_postgres(settings, folder))
+        dsn = await stack.enter_async_context(_postgres(settings, folder, told))
         database = await _connect(dsn, settings.pool_size)
         stack.push_async_callback(database.close)
         await migrate(database)
+        if await restored.adopt_transactions(database):
+            _log.info("the rows of a restored dump are numbered anew")
         key = SigningKey(settings.jwt_secret or folder.secret())
         parts = compose(settings, folder, database, key, folder.node_id(), url)
         await parts.janitor.partition_once()
@@ -131,12 +136,13 @@ def _stop_event() -> asyncio.Event:
 
 
 @asynccontextmanager
-async def _postgres(settings: Settings, folder: DataFolder) -> AsyncIterator[str]:
+async def _postgres(settings: Settings, folder: DataFolder, told: Told) -> AsyncIterator[str]:
     """The address of the database: the given one, or the embedded server, watched while we live."""
     if settings.database_url is not None:
         yield settings.database_url
         return
-    server = EmbeddedPostgres(folder.postgres, folder.postgres_log, PostgresOptions())
+    options = PostgresOptions(older_programs=settings.older_postgres, tell=told.progress)
+    server = EmbeddedPostgres(folder.postgres, folder.postgres_log, options)
     dsn = await server.start()
     watching = asyncio.create_task(server.watch(_report_postgres), name="postgres watch")
     try:

@@ -33,6 +33,7 @@ class Settings:
     allowed_origins: tuple[str, ...] = ()
     max_concurrent_tasks: int = 10
     pool_size: int = 8
+    older_postgres: Path | None = None
     retention: Retention = field(default_factory=Retention)
     start_agents: bool = True
     agent_env: Mapping[str, str] = field(default_factory=dict)
@@ -52,6 +53,7 @@ class Settings:
             allowed_origins=_origins(environ),
             max_concurrent_tasks=_number(environ, "MAX_CONCURRENT_TASKS", 10, 1, 100_000),
             pool_size=_number(environ, "WORKSTATION_POOL_SIZE", 8, 2, 200),
+            older_postgres=Path(older).expanduser() if (older := environ.get("WORKSTATION_OLD_POSTGRES")) else None,
             retention=_retention(environ),
             agent_env={name: environ[name] for name in PASSED_ON if name in environ},
             environment=dict(environ),

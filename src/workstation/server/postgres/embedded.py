@@ -25,6 +25,7 @@ from workstation.server.postgres.failure import PostgresFailure
 from workstation.server.postgres.layout import Layout, dsn, known_sockets, prepare, reachable_sockets, restore_alias
 from workstation.server.postgres.options import PostgresOptions
 from workstation.server.postgres.programs import place, spawn
+from workstation.server.postgres.upgrade import find_older_data, upgrade
 
 IMMEDIATE_SECONDS = 10
 BACKOFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0)
@@ -166,7 +167,12 @@ class EmbeddedPostgres:
             self._sockets = reachable_sockets(self._layout, self._options.runtime_folder)
             if self._stopping.is_set():
                 return
-            if not check_version(self._layout):
+            made = check_version(self._layout)
+            older = None if made else find_older_data(self._layout)
+            if older is not None:
+                upgrade(older, self._layout, binaries, self._options, self._log)
+                account = server_account(self._layout.data)
+            elif not made:
                 create_cluster(self._layout, binaries, account, self._options)
             if not self._adopt(binaries, account):
                 self._spawn(binaries, account)

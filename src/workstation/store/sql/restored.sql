@@ -22,3 +22,15 @@ with launches as (
     delete from nodes
 )
 select count(*) from lost
+
+-- name: has_foreign_transactions
+-- Rows of a cluster whose transactions were counted further than ours: a dump was restored here.
+select exists (select from events where tx >= pg_snapshot_xmax(pg_current_snapshot()))
+    or exists (select from agent_registry where changed_tx >= pg_snapshot_xmax(pg_current_snapshot()))
+
+-- name: adopt_events
+update events set tx = pg_current_xact_id() where tx >= pg_snapshot_xmax(pg_current_snapshot())
+
+-- name: adopt_agents
+update agent_registry set changed_tx = pg_current_xact_id()
+where changed_tx >= pg_snapshot_xmax(pg_current_snapshot())
