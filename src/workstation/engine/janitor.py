@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
 
-from workstation.domain.retention import Retention
 from workstation.store import audit as audit_store
 from workstation.store import history
 from workstation.store import instances as instance_store
 from workstation.store import launches as launch_store
 from workstation.store import nodes as node_store
 from workstation.store import tasks as task_store
-from workstation.store.database import Database
+from workstation.store.database import Connection, Database
 
-BATCH: Final = 1000
-# A database that needs longer for one round has better things to do: the rest waits for the next interval.
-BUSY: Final = timedelta(seconds=1)
+BATCH = 1000
+# Tidying takes at most this share of the time, whatever there is to do: the queue goes first.
+SHARE: Final = 0.1
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long history is kept. attempts are those of tries that did not complete their task."""
+
+    tasks: timedelta = timedelta(days=30)
+    attempts: timedelta = timedelta(days=31)
+    events: timedelta = timedelta(days=7)
+    instances: timedelta = timedelta(days=7)
+    audit: timedelta = timedelta(days=365)
 
 
 class Janitor:
@@ -26,6 +39,10 @@ class Janitor:
     def __init__(self, database: Database, retention: Retention) -> None:
         self._database = database
         self._retention = retention
+        # Where the next stretches begin, and before which task of this pass the first key is that is still needed.
+        self._keys_after = 0
+        self._keys_needed_from: int | None = None
+        self._tasks_after = 0
 
     async def fold_once(self) -> int:
         """Fold count rows; more than 0 while there is a good deal left."""
@@ -33,42 +50,51 @@ class Janitor:
             return int(await task_store.fold_counts(connection, 10_000) > 1000)
 
     async def tidy_once(self) -> int:
-        """Free keys and delete what is past its time, a batch of each; more than 0 while there is more of any.
-
-        0 as well when the database is busy.
-        """
-        began = asyncio.get_running_loop().time()
-        gone = [await self._tidy_tasks(), *await self._tidy_history(), *await self._tidy_processes()]
-        took = asyncio.get_running_loop().time() - began
-        return int(BATCH in gone and took < BUSY.total_seconds())
-
-    async def _tidy_tasks(self) -> int:
-        async with self._database.transaction() as connection:
-            keys = await task_store.forget_idempotency_keys(connection, BATCH)
-        async with self._database.transaction() as connection:
-            return max(keys, await task_store.prune_tasks(connection, BATCH, self._retention.tasks))
-
-    async def _tidy_history(self) -> tuple[int, ...]:
+        """One stretch of each: free keys, prune tasks, instances, launches and audit; over 0 while there is more."""
+        keys = await self._free_keys()
+        tasks = await self._prune_tasks()
         keep = self._retention
-        async with self._database.session() as connection:
-            return (
-                await history.prune_default(connection, "task_attempts", keep.attempts, BATCH),
-                await history.prune_default(connection, "events", keep.events, BATCH),
-                await audit_store.prune_entries(connection, keep.audit, BATCH),
-            )
+        instances = await self._gently(lambda c: instance_store.prune_instances(c, BATCH, keep.instances))
+        launches = await self._gently(lambda c: launch_store.prune(c, BATCH, keep.instances))
+        entries = await self._gently(lambda c: audit_store.prune(c, BATCH, keep.audit))
+        await self._gently(node_store.prune)
+        return int(keys or tasks or BATCH in (instances, launches, entries))
 
-    async def _tidy_processes(self) -> tuple[int, ...]:
-        async with self._database.session() as connection:
-            await node_store.prune(connection)
-            return (
-                await instance_store.prune_instances(connection, BATCH, self._retention.instances),
-                await launch_store.prune_launches(connection, self._retention.instances, BATCH),
-            )
+    async def _free_keys(self) -> bool:
+        """The next pass begins where in this one the first key was still needed."""
+        stretch = await self._gently(lambda c: task_store.free_keys(c, self._keys_after, BATCH))
+        if self._keys_needed_from is None:
+            self._keys_needed_from = stretch.settled
+        if stretch.more and stretch.last is not None:
+            self._keys_after = stretch.last
+        elif self._keys_needed_from is not None:
+            self._keys_after, self._keys_needed_from = self._keys_needed_from, None
+        return stretch.more
+
+    async def _prune_tasks(self) -> bool:
+        stretch = await self._gently(
+            lambda c: task_store.prune_tasks(c, self._tasks_after, BATCH, self._retention.tasks)
+        )
+        self._tasks_after = stretch.last if stretch.more and stretch.last is not None else 0
+        return stretch.more
 
     async def partition_once(self) -> int:
-        """Make the partitions of the next days, and drop those past their time."""
+        """Make the partitions of the next days, drop those past their time, and what is as old in the default ones."""
         async with self._database.session() as connection:
             await history.make_partitions(connection, days_ahead=3)
             await history.drop_partitions(connection, "task_attempts", self._retention.attempts)
             await history.drop_partitions(connection, "events", self._retention.events)
-        return 0
+        stray = [
+            await self._gently(lambda c: history.prune_default(c, "task_attempts", BATCH, self._retention.attempts)),
+            await self._gently(lambda c: history.prune_default(c, "events", BATCH, self._retention.events)),
+        ]
+        return int(BATCH in stray)
+
+    async def _gently(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """One transaction, and then a rest in proportion."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        async with self._database.transaction() as connection:
+            done = await work(connection)
+        await asyncio.sleep((clock() - began) * (1 / SHARE - 1))
+        return done

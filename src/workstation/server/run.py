@@ -23,6 +23,7 @@ from workstation.engine.node import VERSION
 from workstation.server import logs, ports
 from workstation.server.compose import Parts, compose
 from workstation.server.data_folder import Credentials, DataFolder, DataFolderFailure
+from workstation.server.draining import drain
 from workstation.server.postgres.embedded import EmbeddedPostgres, PostgresEvent
 from workstation.server.postgres.failure import PostgresFailure
 from workstation.server.postgres.options import PostgresOptions
@@ -33,9 +34,9 @@ from workstation.services.signing import SigningKey
 from workstation.services.tokens import TokenWish
 from workstation.store import restored
 from workstation.store.database import Database
+from workstation.store.durability import connections_allowed
 from workstation.store.migrate import migrate
 
-DRAIN_SECONDS = 10.0
 _CLI_TOKEN_LIFETIME = timedelta(days=365)
 _log = structlog.get_logger(__name__)
 
@@ -102,6 +103,7 @@ async def _serve(
             _log.info("the rows of a restored dump are numbered anew")
         key = SigningKey(settings.jwt_secret or folder.secret())
         parts = compose(settings, folder, database, key, folder.node_id(), url)
+        await _require_room(database)
         await parts.janitor.partition_once()
         await seed_builtins(database, start=settings.start_agents)
         await parts.node.join()
@@ -116,7 +118,7 @@ async def _serve(
             await stop.wait()
             _log.info("stopping")
             told.stopping()
-            await _drain(parts)
+            await drain(parts, settings.drain_seconds)
     return 0
 
 
@@ -141,7 +143,11 @@ async def _postgres(settings: Settings, folder: DataFolder, told: Told) -> Async
     if settings.database_url is not None:
         yield settings.database_url
         return
-    options = PostgresOptions(older_programs=settings.older_postgres, tell=told.progress)
+    options = PostgresOptions(
+        max_connections=_embedded_connections(settings.pool_size),
+        older_programs=settings.older_postgres,
+        tell=told.progress,
+    )
     server = EmbeddedPostgres(folder.postgres, folder.postgres_log, options)
     dsn = await server.start()
     watching = asyncio.create_task(server.watch(_report_postgres), name="postgres watch")
@@ -150,6 +156,11 @@ async def _postgres(settings: Settings, folder: DataFolder, told: Told) -> Async
     finally:
         watching.cancel()
         await server.stop()
+
+
+def _embedded_connections(pool_size: int) -> int:
+    """Room for this server, the kept connections included, and for a few who look."""
+    return max(60, pool_size + 40)
 
 
 def _report_postgres(event: PostgresEvent) -> None:
@@ -163,6 +174,17 @@ async def _connect(dsn: str, pool_size: int) -> Database:
         raise Unavailable(
             "The database of DATABASE_URL does not answer; check the address and that the server runs."
         ) from error
+
+
+async def _require_room(database: Database) -> None:
+    """Raises Refusal where the database allows fewer connections than this server may open."""
+    async with database.session() as connection:
+        allowed = await connections_allowed(connection)
+    if database.most_connections > allowed:
+        raise Refusal(
+            f"The database allows {allowed} connections and this server may need {database.most_connections}: "
+            "raise its max_connections, or lower WORKSTATION_POOL_SIZE."
+        )
 
 
 async def _save_credentials(database: Database, key: SigningKey, folder: DataFolder, url: str) -> None:
@@ -213,6 +235,7 @@ async def _running(parts: Parts, listener: socket.socket) -> AsyncIterator[None]
             await asyncio.sleep(0.005)
         yield
     finally:
+        parts.dispatcher.waiters.close()
         parts.door.close_all()
         web.should_exit = True
         await serving
@@ -227,23 +250,6 @@ async def _running(parts: Parts, listener: socket.socket) -> AsyncIterator[None]
         with contextlib.suppress(Unavailable):
             await parts.audit.close()
             await parts.node.leave()
-
-
-async def _drain(parts: Parts) -> None:
-    """Take nothing more; let agents finish or give back what they hold, and stop those that were started here."""
-    parts.readiness.draining = True
-    parts.dispatcher.stop_giving()
-    with contextlib.suppress(Unavailable):
-        await asyncio.gather(parts.supervisor.stop_all(), _drain_others(parts))
-
-
-async def _drain_others(parts: Parts) -> None:
-    for session in list(parts.dispatcher.floor):
-        session.drain("restart")
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            while any(not s.pulls for s in parts.dispatcher.floor):  # noqa: ASYNC110 - they leave one by one
-                await asyncio.sleep(0.05)
 
 
 def _where(settings: Settings, folder: DataFolder, url: str, dsn: str, parts: Parts) -> Running:

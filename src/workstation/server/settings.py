@@ -8,10 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from workstation.domain.retention import Retention
+from workstation.engine.janitor import Retention
 
 DEFAULT_DATA_DIR = "~/.local/share/workstation"
-MOST_DAYS = 36_500
 LOOPBACK = "127.0.0.1"
 # What started agents are told of our environment besides the little every process gets.
 PASSED_ON = ("WORKSTATION_FETCH_ALLOW", "WORKSTATION_BROWSER")
@@ -36,6 +35,8 @@ class Settings:
     older_postgres: Path | None = None
     retention: Retention = field(default_factory=Retention)
     start_agents: bool = True
+    drain_seconds: int = 10
+    agent_urls: tuple[str, ...] = ()
     agent_env: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -53,6 +54,8 @@ class Settings:
             allowed_origins=_origins(environ),
             max_concurrent_tasks=_number(environ, "MAX_CONCURRENT_TASKS", 10, 1, 100_000),
             pool_size=_number(environ, "WORKSTATION_POOL_SIZE", 8, 2, 200),
+            drain_seconds=_number(environ, "WORKSTATION_DRAIN_SECONDS", 10, 0, 600),
+            agent_urls=_agent_urls(environ),
             older_postgres=Path(older).expanduser() if (older := environ.get("WORKSTATION_OLD_POSTGRES")) else None,
             retention=_retention(environ),
             agent_env={name: environ[name] for name in PASSED_ON if name in environ},
@@ -70,17 +73,17 @@ def _number(environ: Mapping[str, str], name: str, default: int, least: int, mos
 
 
 def _retention(environ: Mapping[str, str]) -> Retention:
-    default = Retention()
+    usual = Retention()
 
-    def days(name: str, usual: timedelta) -> timedelta:
-        return timedelta(days=_number(environ, name, usual.days, 1, MOST_DAYS))
+    def days(name: str, default: timedelta) -> timedelta:
+        return timedelta(days=_number(environ, name, default.days, 1, 36_500))
 
     return Retention(
-        tasks=days("WORKSTATION_KEEP_TASKS", default.tasks),
-        attempts=days("WORKSTATION_KEEP_ATTEMPTS", default.attempts),
-        events=days("WORKSTATION_KEEP_EVENTS", default.events),
-        audit=days("WORKSTATION_KEEP_AUDIT", default.audit),
-        instances=days("WORKSTATION_KEEP_INSTANCES", default.instances),
+        tasks=days("WORKSTATION_KEEP_TASKS_DAYS", usual.tasks),
+        attempts=days("WORKSTATION_KEEP_ATTEMPTS_DAYS", usual.attempts),
+        events=days("WORKSTATION_KEEP_EVENTS_DAYS", usual.events),
+        instances=days("WORKSTATION_KEEP_INSTANCES_DAYS", usual.instances),
+        audit=days("WORKSTATION_KEEP_AUDIT_DAYS", usual.audit),
     )
 
 
@@ -91,6 +94,14 @@ def _database_url(environ: Mapping[str, str]) -> str | None:
     if urlsplit(url).scheme not in ("postgresql", "postgres"):
         raise SettingsError("DATABASE_URL must begin with postgresql://; unset it to use the embedded PostgreSQL.")
     return url
+
+
+def _agent_urls(environ: Mapping[str, str]) -> tuple[str, ...]:
+    urls = [url.strip().rstrip("/") for url in environ.get("WORKSTATION_AGENT_URL", "").split(",")]
+    for url in urls:
+        if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
+            raise SettingsError(f"WORKSTATION_AGENT_URL has {url!r}; an address looks like https://host:3000.")
+    return tuple(url for url in urls if url)
 
 
 def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:

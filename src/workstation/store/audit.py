@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from workstation.store.database import Connection
+from workstation.store.database import Connection, affected
 from workstation.store.statements import load
 
 _SQL = load("audit")
@@ -62,7 +62,6 @@ async def list_entries(
     return [AuditRow(*row) for row in rows]
 
 
-async def prune_entries(connection: Connection, older_than: timedelta, limit: int) -> int:
-    """Delete the oldest entries where they are older than this; returns how many."""
-    tag = await connection.execute(_SQL["prune_entries"], older_than, limit)
-    return int(tag.rsplit(" ", 1)[-1])
+async def prune(connection: Connection, limit: int, older_than: timedelta) -> int:
+    """Delete entries older than this, the oldest first; returns how many."""
+    return affected(await connection.execute(_SQL["prune"], limit, older_than))

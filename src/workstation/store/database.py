@@ -34,7 +34,13 @@ _PINNED: Final = {
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
 }
-_EVERYWHERE: Final = {"timezone": "UTC", "application_name": "workstation", "jit": "off"}
+_EVERYWHERE: Final = {
+    "timezone": "UTC",
+    "application_name": "workstation",
+    "jit": "off",
+    # A replica that stands still in the middle of a transaction must not hold its rows from the others for long.
+    "idle_in_transaction_session_timeout": "3000",
+}
 
 _CUT_OFF = (
     OSError,
@@ -48,6 +54,11 @@ _CUT_OFF = (
 # Too deep or too wide is a matter of the data as well.
 _REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 _CLASHED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+
+
+def affected(tag: object) -> int:
+    """How many rows a statement changed, from its command tag (`DELETE 7`)."""
+    return int(str(tag).rsplit(" ", 1)[-1])
 
 
 class DataRefused(Exception):
@@ -116,6 +127,11 @@ class Database:
         connection = HotConnection(self._dsn, name)
         self._hot.append(connection)
         return connection
+
+    @property
+    def most_connections(self) -> int:
+        """How many connections this may hold at once: the pool, the kept ones and the one that listens."""
+        return self._pool.get_max_size() + len(self._hot) + 1
 
     async def listen(
         self, channel: str, heard: Callable[[str], None], lost: Callable[[], None]

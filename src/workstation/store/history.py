@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
 
 import asyncpg
 
-from workstation.store.database import Connection
+from workstation.store.database import Connection, affected
 from workstation.store.statements import load
 
 _SQL = load("history")
-_DEFAULTS: Final = {"task_attempts": "prune_default_attempts", "events": "prune_default_events"}
 
 
 async def make_partitions(connection: Connection, *, days_ahead: int) -> None:
@@ -25,22 +23,22 @@ async def make_partitions(connection: Connection, *, days_ahead: int) -> None:
 async def drop_partitions(connection: Connection, table: str, older_than: timedelta) -> None:
     """Drop the partitions of days that ended longer ago than this.
 
-    One that is in use just now stays for the next time: whoever waits for its lock holds up all who come after.
+    What is in use just now stays for the next time: whoever waits for its lock holds up all who come after.
     """
-    if table not in _DEFAULTS:
+    if table not in ("task_attempts", "events"):
         raise ValueError(f"{table} has no partitions by day.")
-    for row in await connection.fetch(_SQL["list_expired"], table, older_than):
-        try:
-            async with connection.transaction():
-                await connection.execute(_SQL["wait_briefly"])
+    try:
+        async with connection.transaction():
+            # Another replica may be doing the same: the second one finds them gone.
+            await connection.execute(_SQL["lock_partitions"])
+            await connection.execute(_SQL["wait_briefly"])
+            for row in await connection.fetch(_SQL["list_expired"], table, older_than):
                 await connection.execute(f'drop table "{row["name"]}"')
-        except asyncpg.LockNotAvailableError:
-            return
+    except asyncpg.LockNotAvailableError:
+        return
 
 
-async def prune_default(connection: Connection, table: str, older_than: timedelta, limit: int) -> int:
-    """Delete rows of the default partition that are older than this; returns how many."""
-    if table not in _DEFAULTS:
-        raise ValueError(f"{table} has no partitions by day.")
-    tag = await connection.execute(_SQL[_DEFAULTS[table]], older_than, limit)
-    return int(tag.rsplit(" ", 1)[-1])
+async def prune_default(connection: Connection, table: str, limit: int, older_than: timedelta) -> int:
+    """Delete what is older than this from the partition of rows that have no other; returns how many."""
+    name = {"task_attempts": "prune_attempts", "events": "prune_events"}[table]
+    return affected(await connection.execute(_SQL[name], limit, older_than))

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from workstation.store.database import Connection, Row
+from workstation.store.database import Connection, Row, affected
 from workstation.store.statements import load
 
 _SQL = load("launches")
 
 
 async def open_launch(
-    connection: Connection, launch_id: UUID, agent_id: int, replica: int, node_id: UUID, driver: str
+    connection: Connection,
+    launch_id: UUID,
+    agent_id: int,
+    replica: int,
+    node_id: UUID,
+    driver: str,
+    starts_seen: Sequence[datetime],
 ) -> bool:
-    """Enter a start; false when one is open already for this replica of the agent."""
-    found = await connection.fetchval(_SQL["open_launch"], launch_id, agent_id, replica, node_id, driver)
+    """Enter a start; false when one is open already for this replica of the agent, or there was one meanwhile."""
+    found = await connection.fetchval(_SQL["open_launch"], launch_id, agent_id, replica, node_id, driver, starts_seen)
     return found is not None
 
 
-async def keep_handle(connection: Connection, launch_id: UUID, handle: str) -> None:
-    """Keep the driver's handle (JSON text), by which the copy is found again after our restart."""
-    await connection.execute(_SQL["keep_handle"], launch_id, handle)
+async def keep_handle(connection: Connection, launch_id: UUID, node_id: UUID, handle: str) -> bool:
+    """Keep the driver's handle (JSON text), by which the copy is found again after our restart.
+
+    False when the launch is over, or another replica's.
+    """
+    return await connection.fetchval(_SQL["keep_handle"], launch_id, handle, node_id) is not None
 
 
 async def mark_ready(connection: Connection, launch_id: UUID, agent_id: int) -> None:
@@ -55,7 +64,6 @@ async def list_launches(connection: Connection, agent_id: int, limit: int) -> li
     return await connection.fetch(_SQL["list_launches"], agent_id, limit)
 
 
-async def prune_launches(connection: Connection, older_than: timedelta, limit: int) -> int:
-    """Delete launches that ended longer ago than this; returns how many."""
-    tag = await connection.execute(_SQL["prune_launches"], older_than, limit)
-    return int(tag.rsplit(" ", 1)[-1])
+async def prune(connection: Connection, limit: int, older_than: timedelta) -> int:
+    """Delete starts that ended longer ago than this; returns how many."""
+    return affected(await connection.execute(_SQL["prune"], limit, older_than))

@@ -54,8 +54,6 @@ def test_the_documented_defaults_are_the_real_ones() -> None:
     assert table["PORT"] == str(defaults.port)
     assert table["MAX_CONCURRENT_TASKS"] == str(defaults.max_concurrent_tasks)
     assert table["WORKSTATION_POOL_SIZE"] == str(defaults.pool_size)
-    for name in ("tasks", "attempts", "events", "audit", "instances"):
-        assert table[f"WORKSTATION_KEEP_{name.upper()}"] == str(getattr(defaults.retention, name).days)
     assert Path(table["WORKSTATION_DATA_DIR"]).expanduser() == defaults.data_dir
 
 

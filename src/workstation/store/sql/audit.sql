@@ -11,8 +11,8 @@ where ($1::bigint is null or id < $1)
 order by id desc
 limit $4
 
--- name: prune_entries
+-- name: prune
 delete from audit_log
 where id = any (array(
-    select id from (select id, at from audit_log order by id limit $2) oldest where at < now() - $1::interval
+    select id from (select id, at from audit_log order by id limit $1) oldest where at < now() - $2::interval
 ))

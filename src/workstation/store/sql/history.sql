@@ -25,6 +25,12 @@ begin
     end loop;
 end $$
 
+-- name: lock_partitions
+select pg_advisory_xact_lock(hashtext('workstation partitions'))
+
+-- name: wait_briefly
+set local lock_timeout = '200ms'
+
 -- name: list_expired
 select c.relname as name
 from pg_inherits i
@@ -33,17 +39,13 @@ where i.inhparent = to_regclass($1) and c.relname ~ ('^' || $1 || '_[0-9]{8}$')
   and to_date(right(c.relname, 8), 'YYYYMMDD') + interval '1 day' < now() - $2::interval
 order by 1
 
--- name: prune_default_events
--- Rows of days that had no partition when they came; a day's partition is dropped whole, these go one by one.
-delete from only events_default
-where ctid = any (array(select ctid from only events_default where at < now() - $1::interval limit $2))
-
--- name: prune_default_attempts
-delete from only task_attempts_default
+-- name: prune_attempts
+-- Rows that came before their partition was made, or by hand.
+delete from task_attempts_default
 where ctid = any (array(
-    select ctid from only task_attempts_default
-    where claimed_at < now() - $1::interval and outcome is not null limit $2
+    select ctid from task_attempts_default where claimed_at < now() - $2::interval and outcome is not null limit $1
 ))
 
--- name: wait_briefly
-set local lock_timeout = '200ms'
+-- name: prune_events
+delete from events_default
+where ctid = any (array(select ctid from events_default where at < now() - $2::interval limit $1))
