@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import secrets
 import shutil
@@ -88,9 +89,15 @@ class PostgresServer:
 
     def fill_disk(self) -> None:
         """Leave no space at all."""
-        free = shutil.disk_usage(self.disk).free
-        with self._filler.open("wb") as filler:
-            os.posix_fallocate(filler.fileno(), 0, max(free - 4096, 4096))
+        with self._filler.open("ab") as filler:
+            piece = shutil.disk_usage(self.disk).free
+            while piece >= 4096:
+                try:
+                    os.posix_fallocate(filler.fileno(), os.fstat(filler.fileno()).st_size, piece)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    piece //= 2
 
     def free_disk(self) -> None:
         """Give the space back."""
