@@ -20,7 +20,7 @@ Start = Callable[..., Awaitable[int]]
 PIDS = "select (handle ->> 'pid')::int from agent_launches where agent_id = $1 and status = 'running'"
 LAST_LOST = """
 select coalesce(extract(epoch from max(ended_at) - $2)::float8, 0)
-from task_attempts where agent_id = $1 and outcome = 'lost'
+from attempts where agent_id = $1 and outcome = 'lost'
 """
 
 

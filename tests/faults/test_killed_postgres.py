@@ -17,7 +17,7 @@ from tests.support.measuring import Measured
 from tests.support.waiting import until
 
 Connect = Callable[..., Awaitable[tuple[int, list[AgentProcess]]]]
-ENDED_SINCE = "select count(*) from task_attempts where outcome = 'completed' and ended_at > $1"
+ENDED_SINCE = "select count(*) from attempts where outcome = 'completed' and ended_at > $1"
 REFUSED_WITHIN = 2.0
 SCHEDULING = 0.5
 """A busy machine may hold up an answer this long."""

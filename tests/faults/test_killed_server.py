@@ -19,7 +19,7 @@ Connect = Callable[..., Awaitable[tuple[int, list[AgentProcess]]]]
 Start = Callable[..., Awaitable[int]]
 
 PIDS = "select (handle ->> 'pid')::int from agent_launches where agent_id = $1 and status = 'running'"
-ENDED_SINCE = "select count(*) from task_attempts where outcome = 'completed' and ended_at > $1"
+ENDED_SINCE = "select count(*) from attempts where outcome = 'completed' and ended_at > $1"
 
 
 async def test_killed_under_load_it_goes_on_with_the_same_agents_and_loses_nothing(

@@ -59,7 +59,7 @@ async def read_history(server: LiveServer, tasks: Collection[int]) -> History:
     found = await server.rows("select * from agent_tasks where id = any ($1::bigint[])", list(tasks))
     attempts: dict[int, list[asyncpg.Record]] = {}
     for row in await server.rows(
-        "select * from task_attempts where task_id = any ($1::bigint[]) order by task_id, attempt", list(tasks)
+        "select * from attempts where task_id = any ($1::bigint[]) order by task_id, attempt", list(tasks)
     ):
         attempts.setdefault(row["task_id"], []).append(row)
     return History({row["id"]: row for row in found}, attempts)

@@ -70,7 +70,7 @@ class Spine:
 
     async def attempts(self, task_id: int) -> list[tuple[int, str | None]]:
         """(attempt, outcome), first to last."""
-        rows = await self.fetch("select attempt, outcome from task_attempts where task_id = $1 order by 1", task_id)
+        rows = await self.fetch("select attempt, outcome from attempts where task_id = $1 order by 1", task_id)
         return [(row[0], row[1]) for row in rows]
 
     async def told(self, type_: str) -> list[int]:
@@ -105,6 +105,11 @@ class Spine:
         await self.execute(
             "update agent_instances set lease_expires_at = now() - interval '1 second' where id = $1", instance_id
         )
+
+    async def expire_deadlines(self) -> None:
+        """Let every attempt under way be past its deadline."""
+        await self.execute("update agent_tasks set deadline_at = now() - interval '1 ms' where status = 'running'")
+        await self.execute("update claims set look_at = now()")
 
     # -- tasks ----------------------------------------------------------------------------------------------------
 

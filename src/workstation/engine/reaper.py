@@ -26,6 +26,7 @@ class Reaper:
 
     def __init__(self, database: Database, dispatcher: Dispatcher, clock: Callable[[], float]) -> None:
         self._database = database
+        self._hot = database.hot("reap")
         self._dispatcher = dispatcher
         self._clock = clock
         self._contact_since: float | None = None
@@ -39,17 +40,17 @@ class Reaper:
                 return 0
             lapsed = await self._reap_lapsed()
             lost = await self._take_back_orphans()
-            late = await self._take_back_overdue()
+            looked = await self._take_back_overdue()
         except Unavailable:
             self._contact_since = None
             self._outage_at = self._clock()
             raise
-        return int(BATCH in (lapsed, lost, late))
+        return int(BATCH in (lapsed, lost, looked))
 
     async def _is_steady(self) -> bool:
         """Whether the database has answered without a break for long enough."""
         async with self._database.session() as connection:
-            await store.list_overdue(connection, 0)
+            await store.sweep_claims(connection, 0)
         now = self._clock()
         if self._contact_since is None:
             self._contact_since = now
@@ -84,10 +85,9 @@ class Reaper:
         return self._clock() - self._contact_since > SETTLED_AFTER_SECONDS + lease
 
     async def _take_back_overdue(self) -> int:
-        async with self._database.session() as connection:
-            overdue = await store.list_overdue(connection, BATCH)
-        await self._settle([_timed_out(*row) for row in overdue], "timed_out")
-        return len(overdue)
+        looked, overdue = await self._hot.run(lambda connection: store.sweep_claims(connection, BATCH), repeat=True)
+        await self._settle([_timed_out(*held) for held in overdue], "timed_out")
+        return looked
 
     async def _settle(self, reports: list[Report], reason: str) -> None:
         if not reports:

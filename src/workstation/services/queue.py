@@ -267,6 +267,6 @@ async def held_by(connection: Connection, instances: Sequence[UUID]) -> dict[UUI
 async def attempts_of(connection: Connection, instances: Sequence[UUID]) -> dict[UUID, set[tuple[int, int]]]:
     """The (task, attempt) pairs the database holds for each instance."""
     held: dict[UUID, set[tuple[int, int]]] = {instance: set() for instance in instances}
-    for instance_id, task_id, attempt in await store.list_open_attempts(connection, instances):
+    for instance_id, task_id, attempt in await store.list_running(connection, instances):
         held[instance_id].add((task_id, attempt))
     return held

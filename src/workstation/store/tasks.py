@@ -212,6 +212,7 @@ async def settle(
         [report.kind.value for report, _, _ in ordered],
         [_error_json(report.error, report.attempt) for report, _, _ in ordered],
         [agent_id for _, _, agent_id in ordered],
+        [report.instance_id for report, _, _ in ordered],
     )
     return {(row[0], row[1]): Settled(*row) for row in rows}
 
@@ -260,18 +261,19 @@ async def record_progress(connection: Connection, items: Iterable[Progress]) -> 
     return {(row[0], row[1]) for row in rows}
 
 
-async def list_open_attempts(connection: Connection, instances: Sequence[UUID]) -> list[tuple[UUID, int, int]]:
+async def list_running(connection: Connection, instances: Sequence[UUID]) -> list[tuple[UUID, int, int]]:
     """The attempts these instances hold: (instance, task, attempt)."""
-    return [tuple(row) for row in await connection.fetch(_SQL["list_open_attempts"], list(instances))]
+    return [tuple(row) for row in await connection.fetch(_SQL["list_running"], list(instances))]
 
 
-async def list_overdue(connection: Connection, limit: int) -> list[tuple[int, int, UUID]]:
-    """Open attempts past their deadline: (task, attempt, instance)."""
-    return [tuple(row) for row in await connection.fetch(_SQL["list_overdue"], limit)]
+async def sweep_claims(connection: Connection, limit: int) -> tuple[int, list[HeldAttempt]]:
+    """Look at so many claims whose time has come: how many there were, and what runs past its deadline."""
+    (looked, *overdue) = await connection.fetch(_SQL["sweep_claims"], limit)
+    return looked["task_id"], [(row[0], row[1], row[2]) for row in overdue]
 
 
-async def list_orphans(connection: Connection, limit: int) -> list[tuple[int, int, UUID]]:
-    """Open attempts whose instance is dead or gone: (task, attempt, instance)."""
+async def list_orphans(connection: Connection, limit: int) -> list[HeldAttempt]:
+    """What runs in instances that are dead or gone."""
     return [tuple(row) for row in await connection.fetch(_SQL["list_orphans"], limit)]
 
 

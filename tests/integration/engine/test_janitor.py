@@ -41,7 +41,9 @@ async def test_folding_keeps_every_sum(spine: Spine, janitor: Janitor) -> None:
 
 
 async def test_folding_goes_on_at_once_while_there_is_much(spine: Spine, janitor: Janitor) -> None:
-    await spine.execute("insert into task_counts (agent_id, pending) select 1, 1 from generate_series(1, 12000)")
+    agent = await spine.agent()
+    many = "insert into task_counts (agent_id, pending) select $1, 1 from generate_series(1, 12000)"
+    await spine.execute(many, agent)
     assert await janitor.fold_once() > 0
     while await janitor.fold_once():
         pass

@@ -73,7 +73,7 @@ async def test_an_attempt_past_its_deadline_has_failed_and_its_agent_is_told(
     house: House, reaper: Reaper, spine: Spine
 ) -> None:
     peer, number = await working(house, max_retries=0)
-    await spine.execute("update task_attempts set deadline_at = now() - interval '1 ms'")
+    await spine.expire_deadlines()
     await reaper.reap_once()
     row = await spine.task(number)
     assert (row["status"], row["dead_letter"]) == ("failed", True) and "timed_out" in row["error"]
@@ -83,7 +83,7 @@ async def test_an_attempt_past_its_deadline_has_failed_and_its_agent_is_told(
 
 async def test_a_timeout_is_retried_like_a_failure(house: House, reaper: Reaper, spine: Spine) -> None:
     _, number = await working(house)
-    await spine.execute("update task_attempts set deadline_at = now() - interval '1 ms'")
+    await spine.expire_deadlines()
     await reaper.reap_once()
     row = await spine.task(number)
     assert (row["retry_count"], row["lost_count"]) == (1, 0)

@@ -171,9 +171,6 @@ async def test_what_the_agent_lost_is_sent_again_and_what_it_lost_hold_of_is_can
         " where id = $1",
         gone,
     )
-    await gate.spine.execute(
-        "update task_attempts set outcome = 'cancelled', ended_at = now() where task_id = $1", gone
-    )
     again = await gate.connect(agent, instance=first.instance, holding=[{"task": str(gone), "attempt": 1}])
     (task,) = await again.hear_items("tasks")
     assert (task["id"], task["attempt"]) == (str(lost), 1)

@@ -165,7 +165,7 @@ async def test_several_claimers_at_once_never_give_one_task_twice(spine: Spine) 
 
     await asyncio.gather(*(claimer(instances[n : n + 2]) for n in (0, 2, 4)))
     assert len(taken) == len(set(taken)) == 300
-    assert await spine.value("select count(*) from task_attempts") == 300
+    assert await spine.value("select count(*) from attempts") == 300
     assert await spine.value("select max(attempt) from agent_tasks") == 1
 
 

@@ -40,7 +40,7 @@ async def test_a_completed_task_keeps_its_result_and_its_times(spine: Spine, cla
     assert (row["status"], json.loads(row["result"])) == ("completed", {"title": "x"})
     assert (row["instance_id"], row["deadline_at"], row["error"]) == (None, None, None)
     assert row["completed_at"] >= row["started_at"]
-    (attempt,) = await spine.fetch("select * from task_attempts")
+    (attempt,) = await spine.fetch("select * from attempts")
     assert (attempt["outcome"], json.loads(attempt["usage"])) == ("completed", {"tokens": 5})
     assert await spine.told("task.completed") == [claim.task_id]
 

@@ -47,7 +47,8 @@ async def test_today_and_the_next_days_are_made_and_used(spine: Spine) -> None:
         assert await partitions(spine, table) == names(table, 0, 3)
     agent = await spine.agent()
     await spine.submit(new(agent))
-    await spine.claim(await spine.instance(agent))
+    (claim,) = await spine.claim(await spine.instance(agent))
+    await spine.settle(claim)
     for table in TABLES:
         assert await spine.value(f"select count(*) from only {table}_default") == 0
         assert await spine.value(f"select count(*) from {names(table, 0, 0)[0]}") > 0

@@ -68,7 +68,7 @@ delete from agent_instances
 where id = any (array(
     select n.id from agent_instances n
     where n.status in ('ended', 'dead') and n.ended_at < now() - interval '7 days'
-      and not exists (select from task_attempts a where a.instance_id = n.id and a.outcome is null)
+      and not exists (select from claims c where c.instance_id = n.id)
     limit $1
 ))
 

@@ -35,9 +35,10 @@ with routed as materialized (
        or (select a.removed_at is null from agent_registry a where a.id = r.agent_id)
     on conflict (created_by, idempotency_key) where idempotency_key is not null do nothing
     returning id, agent_id, type, created_by, attempt, instance_id, deadline_at, run_at
-), attempts as (
-    insert into task_attempts (task_id, attempt, agent_id, instance_id, claimed_at, deadline_at)
-    select id, attempt, agent_id, instance_id, now(), deadline_at from inserted where instance_id is not null
+), given as (
+    insert into claims (instance_id, tasks, attempts, look_at)
+    select instance_id, array_agg(id), array_agg(attempt), least(min(deadline_at), now() + interval '1 second')
+    from inserted where instance_id is not null group by instance_id
 ), told as (
     insert into events (type, tasks, versions, attempts, agents, task_types, owners)
     select 'task.created', array_agg(id), array_agg(1), array_agg(0), array_agg(agent_id), array_agg(type),
@@ -111,9 +112,10 @@ with taken as (
            from agent_registry a where a.id = c.agent_id) is null
     returning t.id, t.attempt, t.instance_id, t.agent_id, t.type, t.payload, t.priority, t.timeout_ms,
               t.deadline_at, t.started_at, t.progress -> 'data' as checkpoint, t.lost_count, t.version, t.created_by
-), attempts as (
-    insert into task_attempts (task_id, attempt, agent_id, instance_id, claimed_at, deadline_at)
-    select id, attempt, agent_id, instance_id, started_at, deadline_at from taken
+), given as (
+    insert into claims (instance_id, tasks, attempts, look_at)
+    select instance_id, array_agg(id), array_agg(attempt), least(min(deadline_at), now() + interval '1 second')
+    from taken group by instance_id
 ), told as (
     insert into events (type, tasks, versions, attempts, agents, task_types, owners)
     select 'task.started', array_agg(id), array_agg(version), array_agg(attempt), array_agg(agent_id),
@@ -145,25 +147,19 @@ where lane is not null and exists (
 -- The fence: only the attempt that holds the lease settles; a row that does not match is not touched.
 with done as (
     update agent_tasks t
-    set status = 'completed', result = i.result::jsonb, instance_id = null, deadline_at = null,
-        completed_at = now(), error = null, version = t.version + 1
+    set status = 'completed', result = i.result::jsonb, usage = i.usage::jsonb, settled_by = i.instance_id,
+        instance_id = null, deadline_at = null, completed_at = now(), error = null, version = t.version + 1
     from unnest($1::bigint[], $2::int[], $3::uuid[], $4::text[], $5::text[])
          as i (task_id, attempt, instance_id, result, usage)
     where t.id = i.task_id and t.status = 'running' and t.attempt = i.attempt and t.instance_id = i.instance_id
-    returning t.id, t.attempt, t.started_at, t.agent_id, t.type, t.created_by, t.version, i.usage,
-              i.instance_id as held_by
-), ended as (
-    update task_attempts a
-    set outcome = 'completed', ended_at = now(), usage = d.usage::jsonb
-    from done d
-    where a.task_id = d.id and a.attempt = d.attempt and a.claimed_at = d.started_at
+    returning t.id, t.attempt, t.agent_id, t.type, t.created_by, t.version, t.settled_by
 ), told as (
     insert into events (type, tasks, versions, attempts, agents, task_types, owners)
     select 'task.completed', array_agg(id), array_agg(version), array_agg(attempt), array_agg(agent_id),
            array_agg(type), array_agg(created_by)
     from done having count(*) > 0
 )
-select id, attempt, held_by from done
+select id, attempt, settled_by from done
 
 -- name: lock_held
 select t.id, t.attempt, t.instance_id, t.retry_count, t.max_retries, t.lost_count, t.release_count, t.agent_id
@@ -187,17 +183,17 @@ with settled as (
         retry_count = i.retry_count, lost_count = i.lost_count, release_count = i.release_count,
         dead_letter = i.dead_letter, version = t.version + 1
     from unnest($1::bigint[], $2::int[], $3::text[], $4::interval[], $5::int[], $6::int[], $7::int[], $8::boolean[],
-                $9::text[], $10::text[], $11::text[], $12::bigint[])
+                $9::text[], $10::text[], $11::text[], $12::bigint[], $13::uuid[])
          as i (task_id, attempt, status, delay, retry_count, lost_count, release_count, dead_letter,
-               error, outcome, outcome_error, held_by)
+               error, outcome, outcome_error, held_by, instance_id)
     where t.id = i.task_id and t.status = 'running' and t.attempt = i.attempt
-    returning t.id, t.attempt, t.started_at, t.status, t.run_at, t.type, t.created_by, t.version, t.lane,
-              i.outcome, i.outcome_error, i.held_by
+    returning t.id, t.attempt, t.started_at, t.timeout_ms, t.status, t.run_at, t.type, t.created_by, t.version, t.lane,
+              i.outcome, i.outcome_error, i.held_by, i.instance_id
 ), ended as (
-    update task_attempts a
-    set outcome = s.outcome, ended_at = now(), error = s.outcome_error::jsonb
-    from settled s
-    where a.task_id = s.id and a.attempt = s.attempt and a.claimed_at = s.started_at
+    insert into task_attempts (task_id, attempt, agent_id, instance_id, claimed_at, deadline_at, ended_at, outcome, error)
+    select id, attempt, held_by, instance_id, started_at, started_at + timeout_ms * interval '1 millisecond', now(),
+           outcome, outcome_error::jsonb
+    from settled
 ), told as (
     insert into events (type, tasks, versions, attempts, agents, task_types, owners)
     select case when s.status = 'pending' then case s.outcome when 'released' then 'task.released'
@@ -215,7 +211,7 @@ from settled
 select i.ord, a.outcome, a.instance_id, t.status, t.run_at
 from unnest($1::bigint[], $2::int[]) with ordinality as i (task_id, attempt, ord)
 join agent_tasks t on t.id = i.task_id
-join task_attempts a on a.task_id = i.task_id and a.attempt = i.attempt
+cross join lateral (select * from attempts where task_id = i.task_id and attempt = i.attempt offset 0) a
 
 -- name: record_progress
 update agent_tasks t
@@ -228,37 +224,67 @@ where t.id = i.task_id and t.status = 'running' and t.attempt = i.attempt and t.
 returning t.id, t.attempt
 
 -- name: held_by
--- What the database holds for these instances: the open attempts.
+-- What the database holds for these instances. The offset keeps the plan from reading the whole table of tasks when it
+-- believes that there are many claims.
 select t.id, t.attempt, t.instance_id, t.agent_id, t.type, t.payload, t.priority, t.timeout_ms, t.deadline_at,
        t.progress -> 'data' as checkpoint, t.lost_count > 0 as suspect
-from task_attempts a
-join agent_tasks t on t.id = a.task_id and t.attempt = a.attempt and t.status = 'running'
-                  and t.instance_id = a.instance_id
-where a.outcome is null and a.instance_id = any ($1::uuid[])
+from claims c
+cross join lateral unnest(c.tasks, c.attempts) as h (task_id, attempt)
+cross join lateral (select * from agent_tasks where id = h.task_id offset 0) t
+where c.instance_id = any ($1::uuid[])
+  and t.status = 'running' and t.attempt = h.attempt and t.instance_id = c.instance_id
 
--- name: list_open_attempts
-select a.instance_id, a.task_id, a.attempt
-from task_attempts a
-where a.outcome is null and a.instance_id = any ($1::uuid[])
-
--- name: list_overdue
--- The task is asked too: an attempt that a hand-written statement left open can never be settled.
-select a.task_id, a.attempt, a.instance_id
-from task_attempts a
-join agent_tasks t on t.id = a.task_id and t.attempt = a.attempt and t.instance_id = a.instance_id
-where a.outcome is null and a.deadline_at < now()
-order by a.task_id
-limit $1
+-- name: list_running
+select t.instance_id, t.id, t.attempt
+from claims c
+cross join lateral unnest(c.tasks, c.attempts) as h (task_id, attempt)
+cross join lateral (select * from agent_tasks where id = h.task_id offset 0) t
+where c.instance_id = any ($1::uuid[])
+  and t.status = 'running' and t.attempt = h.attempt and t.instance_id = c.instance_id
 
 -- name: list_orphans
--- Open attempts whose instance is no longer alive.
-select a.task_id, a.attempt, a.instance_id
-from task_attempts a
-join agent_tasks t on t.id = a.task_id and t.attempt = a.attempt and t.instance_id = a.instance_id
-left join agent_instances n on n.id = a.instance_id and n.status in ('live', 'draining')
-where a.outcome is null and n.id is null
-order by a.task_id
+-- What runs in instances that are no longer alive.
+select t.id, t.attempt, t.instance_id
+from claims c
+left join agent_instances n on n.id = c.instance_id and n.status in ('live', 'draining')
+cross join lateral unnest(c.tasks, c.attempts) as h (task_id, attempt)
+cross join lateral (select * from agent_tasks where id = h.task_id offset 0) t
+where n.id is null and t.status = 'running' and t.attempt = h.attempt and t.instance_id = c.instance_id
 limit $1
+
+-- name: sweep_claims
+-- Look at the claims whose time has come: what of them still runs, and past its deadline. The first row says how many
+-- were looked at. A claim is looked at after one second, then each time it has doubled its age, and at its deadline;
+-- as long as something of it is overdue it stays in front.
+with due as materialized (
+    select id, instance_id, tasks, attempts, claimed_at from claims
+    where look_at <= now() order by look_at limit $1
+    for update skip locked
+), looked as materialized (
+    select d.id, d.instance_id, d.claimed_at, r.tasks, r.attempts, r.deadlines, r.first_deadline
+    from due d
+    cross join lateral (
+        select array_agg(t.id) as tasks, array_agg(t.attempt) as attempts, array_agg(t.deadline_at) as deadlines,
+               min(t.deadline_at) as first_deadline
+        from unnest(d.tasks, d.attempts) as h (task_id, attempt)
+        cross join lateral (select * from agent_tasks where id = h.task_id offset 0) t
+        where t.status = 'running' and t.attempt = h.attempt and t.instance_id = d.instance_id
+    ) r
+), ended as (
+    delete from claims c using looked l where c.id = l.id and l.tasks is null
+), kept as (
+    update claims c
+    set tasks = l.tasks, attempts = l.attempts,
+        look_at = least(l.first_deadline, now() + greatest(now() - l.claimed_at, interval '1 second'))
+    from looked l
+    where c.id = l.id and l.first_deadline > now()
+)
+select count(*)::bigint as task_id, null::int as attempt, null::uuid as instance_id from due
+union all
+select o.task_id, o.attempt, l.instance_id
+from looked l
+cross join lateral unnest(l.tasks, l.attempts, l.deadlines) as o (task_id, attempt, deadline_at)
+where o.deadline_at <= now()
 
 -- name: get_tasks
 select t.id, t.agent_id, r.name as agent_name, t.type, t.payload, t.priority, t.status, t.created_by, t.result,
@@ -293,7 +319,7 @@ limit $8
 
 -- name: cancel
 with held as (
-    select id, instance_id, attempt, started_at from agent_tasks
+    select id, instance_id, attempt, started_at, deadline_at from agent_tasks
     where id = $1 and status in ('waiting', 'pending', 'running')
     for update
 ), cancelled as (
@@ -301,12 +327,11 @@ with held as (
     set status = 'cancelled', instance_id = null, deadline_at = null, completed_at = now(), version = t.version + 1
     from held h
     where t.id = h.id
-    returning t.id, t.version, t.attempt, t.agent_id, t.type, t.created_by, h.instance_id, h.started_at
+    returning t.id, t.version, t.attempt, t.agent_id, t.type, t.created_by, h.instance_id, h.started_at, h.deadline_at
 ), ended as (
-    update task_attempts a
-    set outcome = 'cancelled', ended_at = now()
-    from cancelled c
-    where c.instance_id is not null and a.task_id = c.id and a.attempt = c.attempt and a.claimed_at = c.started_at
+    insert into task_attempts (task_id, attempt, agent_id, instance_id, claimed_at, deadline_at, ended_at, outcome)
+    select id, attempt, agent_id, instance_id, started_at, deadline_at, now(), 'cancelled'
+    from cancelled where instance_id is not null
 ), told as (
     insert into events (type, actor, tasks, versions, attempts, agents, task_types, owners)
     select 'task.cancelled', $2::text, array_agg(id), array_agg(version), array_agg(attempt), array_agg(agent_id),
@@ -333,7 +358,7 @@ select id, lane from redriven
 
 -- name: list_attempts
 select a.attempt, a.agent_id, r.name as agent_name, a.instance_id, a.claimed_at, a.ended_at, a.outcome, a.error, a.usage
-from task_attempts a
+from attempts a
 left join agent_registry r on r.id = a.agent_id
 where a.task_id = $1
 order by a.attempt
@@ -359,8 +384,10 @@ left join lateral (
     from agent_instances n
     left join lateral (
         select count(*) as held, count(*) filter (where x.lost_count > 0) as suspects
-        from task_attempts o join agent_tasks x on x.id = o.task_id
-        where o.outcome is null and o.instance_id = n.id
+        from claims c
+        cross join lateral unnest(c.tasks, c.attempts) as g (task_id, attempt)
+        cross join lateral (select * from agent_tasks where id = g.task_id offset 0) x
+        where c.instance_id = n.id and x.status = 'running' and x.attempt = g.attempt and x.instance_id = n.id
     ) h on true
     where n.agent_id = a.id and n.status = 'live'
 ) s on true
