@@ -11,6 +11,8 @@ MAX_LOSSES = 3
 # The reaper needs this much unbroken contact before it reaps, and a lease more before it charges.
 SETTLED_AFTER_SECONDS = 6.0
 LEASE_SECONDS = 15.0
+# Instants are those of the beginning of a transaction, which may have waited for the one that it follows.
+TRANSACTION_SECONDS = 1.5
 # Wake-ups across replicas may lag by one poll, and a redelivery by one heartbeat.
 ORDER_SECONDS = 3.0
 
@@ -20,7 +22,7 @@ def attempts_never_overlap(evidence: Evidence) -> list[str]:
     broken = []
     for task, attempts in evidence.attempts_of.items():
         for earlier, later in pairwise(attempts):
-            if earlier.ended_at is None or earlier.ended_at > later.claimed_at:
+            if earlier.ended_at is None or earlier.ended_at > later.claimed_at + TRANSACTION_SECONDS:
                 broken.append(f"attempts {earlier.attempt} and {later.attempt} of task {task} overlap")
     return broken
 

@@ -158,24 +158,23 @@ def agents_are_given_only_what_they_hold(evidence: Evidence) -> list[str]:
 
 
 def a_cancelled_pending_task_never_starts(evidence: Evidence) -> list[str]:
-    """After a cancel there is no attempt, in the database or at an agent."""
+    """After a cancel no attempt begins, in the database or at an agent. One that had begun may still arrive there."""
     broken = []
-    for task in evidence.tasks.values():
-        if task.status != "cancelled" or task.completed_at is None:
+    last_attempt: dict[int, int] = {}
+    for task, changes in evidence.changes_of.items():
+        cancelled = next((change for change in changes if change.type == "task.cancelled"), None)
+        if cancelled is None:
             continue
+        last_attempt[task] = cancelled.attempt
         broken += [
-            f"task {task.id} was cancelled, and its attempt {attempt.attempt} was claimed later"
-            for attempt in evidence.attempts_of.get(task.id, [])
-            if attempt.claimed_at > task.completed_at
+            f"task {task} was cancelled, and its attempt {change.attempt} began later"
+            for change in changes
+            if change.type == "task.started" and change.version > cancelled.version
         ]
-    cancelled = {line["task"]: line.at for line in evidence.of("changed") if line["verb"] == "cancel"}
-    claimed = {(a.task, a.attempt) for a in evidence.attempts}
     return broken + [
-        f"task {line['task']} was cancelled while pending, and given to an agent"
+        f"task {line['task']} was cancelled before its attempt {line['attempt']}, which was given to an agent"
         for line in evidence.of("given")
-        if line["task"] in cancelled
-        and line.at > cancelled[line["task"]]
-        and (line["task"], line["attempt"]) not in claimed
+        if line["attempt"] > last_attempt.get(line["task"], line["attempt"])
     ]
 
 
