@@ -154,7 +154,8 @@ async def gather_evidence(postgres: PostgresServer, lines: Iterable[Line], repli
     changes = tuple(
         Change(row["task"], row["version"], row["attempt"], row["type"], row["at"].timestamp())
         for row in await postgres.rows(
-            "select e.type, e.at, i.* from events e, unnest(e.tasks, e.versions, e.attempts) as i (task, version, attempt)"
+            "select e.type, e.at, i.* from events e, "
+            "unnest(e.tasks, e.versions, e.attempts) as i (task, version, attempt)"
         )
     )
     counts = {row["agent_id"]: dict(row) for row in await postgres.rows(COUNTS)}

@@ -80,7 +80,7 @@ def _failed_rightly(task: Task, attempts: list[Attempt], charged: int) -> list[s
 
 
 def losses_are_bounded_and_counted(evidence: Evidence) -> list[str]:
-    """A lost attempt is charged unless an outage may be to blame; three charged losses make a task poison, not fewer."""
+    """A lost attempt is charged unless an outage may be to blame; three charged losses are poison, not fewer."""
     broken = []
     for task in evidence.tasks.values():
         lost = [a for a in _since_redrive(evidence, task) if a.outcome == "lost"]
@@ -111,7 +111,9 @@ def an_outage_is_not_charged(evidence: Evidence) -> list[str]:
         lost = [a for a in _since_redrive(evidence, task) if a.outcome == "lost"]
         free = [a for a in lost if any(_right_after(a, window) for window in blameless)]
         if task.lost_count > len(lost) - len(free):
-            broken.append(f"task {task.id} is charged {task.lost_count} of {len(lost)} losses, {len(free)} by an outage")
+            broken.append(
+                f"task {task.id} is charged {task.lost_count} of {len(lost)} losses, {len(free)} by an outage"
+            )
     return broken
 
 

@@ -31,13 +31,17 @@ def every_task_reaches_a_final_state(evidence: Evidence) -> list[str]:
         if task.status not in FINAL
     ]
     gave_up = [f"{line['key']} was never acknowledged" for line in evidence.of("gave up")]
-    return broken + gave_up + [
-        f"attempt {attempt.attempt} of task {attempt.task} has no outcome"
-        for attempt in evidence.attempts
-        if attempt.outcome is None
-        and attempt.task in evidence.tasks
-        and evidence.tasks[attempt.task].status in FINAL
-    ]
+    return (
+        broken
+        + gave_up
+        + [
+            f"attempt {attempt.attempt} of task {attempt.task} has no outcome"
+            for attempt in evidence.attempts
+            if attempt.outcome is None
+            and attempt.task in evidence.tasks
+            and evidence.tasks[attempt.task].status in FINAL
+        ]
+    )
 
 
 def what_was_seen_as_final_stays_so(evidence: Evidence) -> list[str]:
@@ -183,7 +187,8 @@ def a_client_is_never_told_of_a_fault_of_ours(evidence: Evidence) -> list[str]:
     broken = [
         f"{line['method']} {line['path']} was answered {line['status']}: {line['text']}"
         for line in evidence.of("answered")
-        if line["status"] not in EXPECTED and not (line["status"] == 404 and line["path"].startswith("/api/agents/tasks/"))
+        if line["status"] not in EXPECTED
+        and not (line["status"] == 404 and line["path"].startswith("/api/agents/tasks/"))
     ]
     return broken + [
         f"an agent's call of {line['path']} was answered {line['status']}: {line['text']}"
