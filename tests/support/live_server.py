@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,14 @@ READY_SECONDS = 60.0
 class LiveServer:
     """One server. Whoever makes it clears the folder; see guarded_folder."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None, options: Sequence[str] = ()) -> None:
         self.folder = folder
         self.data = folder / "data"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._output = folder / "server.out"
         self._environment = dict(environment or {})
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: list[httpx.AsyncClient] = []
 
@@ -54,11 +55,17 @@ class LiveServer:
 
     async def start(self) -> float:
         """Start it and wait until it is ready; how many seconds that took."""
-        assert not self.running
         began = time.monotonic()
+        self.launch()
+        await self.until_ready(READY_SECONDS)
+        return time.monotonic() - began
+
+    def launch(self) -> None:
+        """Start it and go on."""
+        assert not self.running
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, "up"],
+                [sys.executable, "-c", PROGRAM, "up", *self._options],
                 cwd=ROOT,
                 env=self._whole_environment(),
                 stdin=subprocess.DEVNULL,
@@ -66,8 +73,18 @@ class LiveServer:
                 stderr=output,
                 start_new_session=True,
             )
-        await self._until_ready(began + READY_SECONDS)
-        return time.monotonic() - began
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def set_environment(self, name: str, value: str | None) -> None:
+        """What the next start has in its environment; None takes it out."""
+        if value is None:
+            self._environment.pop(name, None)
+        else:
+            self._environment[name] = value
 
     def _whole_environment(self) -> dict[str, str]:
         unwanted = ("WORKSTATION_", "DATABASE_", "JWT_", "ALLOWED_ORIGINS", "MAX_CONCURRENT_TASKS")
@@ -75,7 +92,9 @@ class LiveServer:
         own = {"PORT": str(self.port), "WORKSTATION_DATA_DIR": str(self.data), "PYTHONPATH": PYTHONPATH}
         return {**kept, **own, **self._environment}
 
-    async def _until_ready(self, deadline: float) -> None:
+    async def until_ready(self, within: float) -> None:
+        """Wait until it says that it is ready; fails where it ends first."""
+        deadline = time.monotonic() + within
         async with httpx.AsyncClient(base_url=self.url, timeout=5) as client:
             while True:
                 assert self.running, f"the server ended: {self.output()[-2000:]}"

@@ -211,7 +211,7 @@ from settled
 select i.ord, a.outcome, a.instance_id, t.status, t.run_at
 from unnest($1::bigint[], $2::int[]) with ordinality as i (task_id, attempt, ord)
 join agent_tasks t on t.id = i.task_id
-cross join lateral (select * from attempts where task_id = i.task_id and attempt = i.attempt) a
+cross join lateral (select * from attempts where task_id = i.task_id and attempt = i.attempt offset 0) a
 
 -- name: record_progress
 update agent_tasks t
