@@ -1,4 +1,7 @@
-"""`python -m tests.chaos`: run the fault suite. Exit code 0: all invariants hold; 1: one is broken; 2: trouble of ours."""
+"""`python -m tests.chaos`: run the fault suite.
+
+Exit code 0: all invariants hold; 1: one is broken; 2: the harness is in trouble.
+"""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A row of task_attempts. Instants are seconds of the wall clock."""
+    """A try at a task. Instants are seconds of the wall clock."""
 
     task: int
     attempt: int
@@ -150,11 +150,12 @@ class Evidence:
 async def gather_evidence(postgres: PostgresServer, lines: Iterable[Line], replicas: int, slack: float) -> Evidence:
     """Read the database, and put it beside the record."""
     tasks = {row["id"]: _task(row) for row in await postgres.rows("select * from agent_tasks")}
-    attempts = tuple(_attempt(row) for row in await postgres.rows("select * from task_attempts"))
+    attempts = tuple(_attempt(row) for row in await postgres.rows("select * from attempts"))
     changes = tuple(
         Change(row["task"], row["version"], row["attempt"], row["type"], row["at"].timestamp())
         for row in await postgres.rows(
-            "select e.type, e.at, i.* from events e, unnest(e.tasks, e.versions, e.attempts) as i (task, version, attempt)"
+            "select e.type, e.at, i.* from events e, "
+            "unnest(e.tasks, e.versions, e.attempts) as i (task, version, attempt)"
         )
     )
     counts = {row["agent_id"]: dict(row) for row in await postgres.rows(COUNTS)}

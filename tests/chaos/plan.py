@@ -145,7 +145,8 @@ def make_plan(
 
 
 def _submissions(chance: random.Random, seed: int, seconds: float, load: Load) -> tuple[Submission, ...]:
-    made, at = [], 0.0
+    made: list[Submission] = []
+    at = 0.0
     while (at := at + chance.expovariate(load.per_second)) < seconds:
         many = chance.random() < load.batches
         tasks = tuple(_task(chance, load, seconds) for _ in range(chance.randint(2, 12) if many else 1))

@@ -264,8 +264,7 @@ class World:
         self.agents["supervised"] = await server.register("supervised", max_concurrency=4, run=run)
         answer = await server.client().post(f"/api/agents/{self.agents['supervised']}/start?wait=0")
         assert answer.status_code == 202, answer.text
-        for name, program in (("sdk", "sdk_agent"), ("sdk", "sdk_agent"), ("pull", "pull_agent"), ("pull", "pull_agent")):
-            number = len(self.keepers)
+        for number, name in enumerate(("sdk", "sdk", "pull", "pull")):
             environment = {
                 "WORKSTATION_URL": f"http://127.0.0.1:{self.agents_door.port}",
                 "WORKSTATION_TOKEN": self.tokens[name],
@@ -275,7 +274,7 @@ class World:
                 "PYTHONPATH": self.python_path,
             }
             log = self.folder / f"agent-{number}.log"
-            self.keepers.append(AgentKeeper(f"{name}-{number}", program, environment, log, self.record))
+            self.keepers.append(AgentKeeper(f"{name}-{number}", f"{name}_agent", environment, log, self.record))
             self.keepers[-1].start()
         await until(self._all_there, within=60, what="the agents")
         await server.close()
@@ -312,11 +311,11 @@ async def built_world(
         balancer = Balancer([replica.server.port for replica in made])
         watching = asyncio.create_task(balancer.watch())
         stack.callback(watching.cancel)
-        doors = [Proxy(balancer.reach), Proxy(balancer.reach)]
-        for door in doors:
+        clients_door, agents_door = Proxy(balancer.reach), Proxy(balancer.reach)
+        for door in (clients_door, agents_door):
             await door.start()
             stack.push_async_callback(door.close)
-        world = World(folder, record_file, postgres, made, *doors, python_path, record)
+        world = World(folder, record_file, postgres, made, clients_door, agents_door, python_path, record)
         stack.push_async_callback(_end_agents, world)
         await world.populate()
         yield world

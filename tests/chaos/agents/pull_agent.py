@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-
 from tests.chaos.recorder import Recorder
 
 SLOTS = 6
@@ -128,9 +127,7 @@ class PullAgent:
         record("reports", **about, said=said)
         await self._report("complete", about, {"result": {"said": said}}, persistent=persistent)
 
-    async def _report(
-        self, verb: str, about: dict[str, Any], more: dict[str, Any], *, persistent: bool = True
-    ) -> None:
+    async def _report(self, verb: str, about: dict[str, Any], more: dict[str, Any], *, persistent: bool = True) -> None:
         body = {"instance": about["instance"], "attempt": about["attempt"], **more}
         kind = {"complete": "done"}.get(verb, verb)
         waited = 0.0

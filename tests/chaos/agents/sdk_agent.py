@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.recorder import Recorder
+
 from workstation_sdk import Agent, Context, TaskFailed
 from workstation_sdk.protocol import Cancel, ServerFrame, Settled, Tasks
 from workstation_sdk.worker import Worker

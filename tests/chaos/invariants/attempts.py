@@ -11,6 +11,8 @@ MAX_LOSSES = 3
 # The reaper needs this much unbroken contact before it reaps, and a lease more before it charges.
 SETTLED_AFTER_SECONDS = 6.0
 LEASE_SECONDS = 15.0
+# Instants are those of the beginning of a transaction, which may have waited for the one that it follows.
+TRANSACTION_SECONDS = 1.5
 # Wake-ups across replicas may lag by one poll, and a redelivery by one heartbeat.
 ORDER_SECONDS = 3.0
 
@@ -20,7 +22,7 @@ def attempts_never_overlap(evidence: Evidence) -> list[str]:
     broken = []
     for task, attempts in evidence.attempts_of.items():
         for earlier, later in pairwise(attempts):
-            if earlier.ended_at is None or earlier.ended_at > later.claimed_at:
+            if earlier.ended_at is None or earlier.ended_at > later.claimed_at + TRANSACTION_SECONDS:
                 broken.append(f"attempts {earlier.attempt} and {later.attempt} of task {task} overlap")
     return broken
 
@@ -78,7 +80,7 @@ def _failed_rightly(task: Task, attempts: list[Attempt], charged: int) -> list[s
 
 
 def losses_are_bounded_and_counted(evidence: Evidence) -> list[str]:
-    """A lost attempt is charged unless an outage may be to blame; three charged losses make a task poison, not fewer."""
+    """A lost attempt is charged unless an outage may be to blame; three charged losses are poison, not fewer."""
     broken = []
     for task in evidence.tasks.values():
         lost = [a for a in _since_redrive(evidence, task) if a.outcome == "lost"]
@@ -109,7 +111,9 @@ def an_outage_is_not_charged(evidence: Evidence) -> list[str]:
         lost = [a for a in _since_redrive(evidence, task) if a.outcome == "lost"]
         free = [a for a in lost if any(_right_after(a, window) for window in blameless)]
         if task.lost_count > len(lost) - len(free):
-            broken.append(f"task {task.id} is charged {task.lost_count} of {len(lost)} losses, {len(free)} by an outage")
+            broken.append(
+                f"task {task.id} is charged {task.lost_count} of {len(lost)} losses, {len(free)} by an outage"
+            )
     return broken
 
 

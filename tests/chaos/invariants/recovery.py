@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tests.chaos.evidence import Evidence, Window
+from tests.chaos.recorder import Line
 
 UNLEASED_SECONDS = 5.0
 OVERDUE_SECONDS = 5.0
@@ -19,7 +21,8 @@ FAILOVER_SECONDS = 5.0
 REFUSAL_SECONDS = 2.0
 STOP_SECONDS = 25.0
 GROWTH_MIB = 96.0
-GROWTH_LINKS = 4
+MOST_LINKS = 24
+GROWTH_FILES = 90
 DATABASE_AWAY = ("postgres-stop", "database-black-hole")
 
 
@@ -53,7 +56,9 @@ def _late(evidence: Evidence, measured: Iterator[Measured]) -> list[str]:
 
 def _calm(evidence: Evidence, begin: float, end: float) -> bool:
     """Whether no outage was near between these instants of the wall clock."""
-    return not any(w.begin_wall < end and w.end_wall + REAPER_PAUSE_SECONDS + evidence.slack > begin for w in evidence.outages)
+    return not any(
+        w.begin_wall < end and w.end_wall + REAPER_PAUSE_SECONDS + evidence.slack > begin for w in evidence.outages
+    )
 
 
 def nothing_runs_without_a_lease(evidence: Evidence) -> list[str]:
@@ -147,7 +152,7 @@ def _failovers(evidence: Evidence) -> Iterator[Measured]:
             continue
         inside = [at for at in claimed if window.begin_wall <= at <= window.end_wall]
         marks = [window.begin_wall, *inside, window.end_wall]
-        gap = max(later - earlier for earlier, later in zip(marks, marks[1:], strict=False))
+        gap = max(later - earlier for earlier, later in pairwise(marks))
         yield Measured(f"{window.name}: the longest pause", gap, FAILOVER_SECONDS)
 
 
@@ -169,7 +174,7 @@ def _away(evidence: Evidence) -> list[Window]:
     return [window for window in evidence.windows if window.name in names]
 
 
-def _asked_during(evidence: Evidence, window: Window) -> Iterator:  # type: ignore[type-arg] # of lines
+def _asked_during(evidence: Evidence, window: Window) -> Iterator[Line]:
     return (
         line
         for line in evidence.of("answered")
@@ -203,13 +208,9 @@ def memory_and_connections_return(evidence: Evidence) -> list[str]:
             broken.append(f"orchestrator {key[0]} grew from {begin[key][0]:.0f} to {now[0]:.0f} MiB")
         if now[2] > MOST_LINKS:
             broken.append(f"orchestrator {key[0]} holds {now[2]} connections to the database")
-        if key in begin and now[1] - begin[key][1] > MOST_FILES:
+        if key in begin and now[1] - begin[key][1] > GROWTH_FILES:
             broken.append(f"orchestrator {key[0]} held {begin[key][1]} files at first, and holds {now[1]}")
     return broken
-
-
-MOST_LINKS = 24
-MOST_FILES = 90
 
 
 def a_stop_is_graceful(evidence: Evidence) -> list[str]:
