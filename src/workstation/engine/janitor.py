@@ -32,23 +32,23 @@ class Janitor:
 
     async def fold_once(self) -> int:
         """Fold count rows; more than 0 while there is a good deal left."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction("fold") as connection:
             return int(await task_store.fold_counts(connection, 10_000) > 1000)
 
     async def tidy_once(self) -> int:
         """Free keys, prune finished tasks and old instances; more than 0 while there is more of any."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction("tidy") as connection:
             keys = await task_store.forget_idempotency_keys(connection, BATCH)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction("tidy") as connection:
             tasks = await task_store.prune_tasks(connection, BATCH, self._retention.tasks)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction("tidy") as connection:
             gone = await instance_store.prune_instances(connection, BATCH)
             await node_store.prune(connection)
         return int(BATCH in (keys, tasks, gone))
 
     async def partition_once(self) -> int:
         """Make the partitions of the next days, and drop those past their time."""
-        async with self._database.session() as connection:
+        async with self._database.session("partition") as connection:
             await history.make_partitions(connection, days_ahead=3)
             await history.drop_partitions(connection, "task_attempts", self._retention.attempts)
             await history.drop_partitions(connection, "events", self._retention.events)

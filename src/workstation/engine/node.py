@@ -28,7 +28,7 @@ class NodeLease:
 
     async def join(self) -> None:
         """Enter this replica; raises KeyMismatch when another one that lives signs with another key."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction("node") as connection:
             others = await store.other_fingerprints(connection, self._node.id)
             if others - {self._node.key_fingerprint}:
                 raise KeyMismatch(
@@ -39,12 +39,12 @@ class NodeLease:
 
     async def renew_once(self) -> int:
         """Say that this replica lives; one that was away so long that it was forgotten enters again."""
-        async with self._database.session() as connection:
+        async with self._database.session("node") as connection:
             if not await store.renew(connection, self._node.id, NODE_LEASE):
                 await store.join(connection, self._node, NODE_LEASE)
         return 0
 
     async def leave(self) -> None:
         """Take this replica out."""
-        async with self._database.session() as connection:
+        async with self._database.session("node") as connection:
             await store.leave(connection, self._node.id)

@@ -21,7 +21,7 @@ from workstation.domain.errors import Refusal, Unavailable
 from workstation.domain.principal import Role
 from workstation.engine.node import VERSION
 from workstation.server import logs, ports
-from workstation.server.compose import Parts, compose
+from workstation.server.compose import Parts, compose, fail_points
 from workstation.server.data_folder import Credentials, DataFolder, DataFolderFailure
 from workstation.server.postgres.embedded import EmbeddedPostgres, PostgresEvent
 from workstation.server.postgres.failure import PostgresFailure
@@ -92,7 +92,7 @@ async def _serve(
     stop = _stop_event()
     async with AsyncExitStack() as stack:
         dsn = await stack.enter_async_context(_postgres(settings, folder))
-        database = await _connect(dsn, settings.pool_size)
+        database = await _connect(dsn, settings)
         stack.push_async_callback(database.close)
         await migrate(database)
         key = SigningKey(settings.jwt_secret or folder.secret())
@@ -150,9 +150,9 @@ def _report_postgres(event: PostgresEvent) -> None:
     _log.warning("postgres", what=event.kind, pid=event.pid, detail=event.detail)
 
 
-async def _connect(dsn: str, pool_size: int) -> Database:
+async def _connect(dsn: str, settings: Settings) -> Database:
     try:
-        return await Database.connect(dsn, pool_size=pool_size)
+        return await Database.connect(dsn, pool_size=settings.pool_size, fail_points=fail_points(settings))
     except Unavailable as error:
         raise Unavailable(
             "The database of DATABASE_URL does not answer; check the address and that the server runs."

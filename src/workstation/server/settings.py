@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from workstation.store.fail_points import FailPoint, parse
+
 DEFAULT_DATA_DIR = "~/.local/share/workstation"
 LOOPBACK = "127.0.0.1"
 # What started agents are told of our environment besides the little every process gets.
@@ -32,6 +34,7 @@ class Settings:
     start_agents: bool = True
     agent_env: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    fail_points: tuple[FailPoint, ...] = ()
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
@@ -49,6 +52,7 @@ class Settings:
             pool_size=_number(environ, "WORKSTATION_POOL_SIZE", 8, 2, 200),
             agent_env={name: environ[name] for name in PASSED_ON if name in environ},
             environment=dict(environ),
+            fail_points=_fail_points(environ),
         )
 
 
@@ -59,6 +63,13 @@ def _number(environ: Mapping[str, str], name: str, default: int, least: int, mos
     if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
         raise SettingsError(f"{name} is {text!r} and must be a whole number from {least} to {most}.")
     return int(text)
+
+
+def _fail_points(environ: Mapping[str, str]) -> tuple[FailPoint, ...]:
+    try:
+        return parse(environ.get("WORKSTATION_FAIL_POINTS", ""))
+    except ValueError as error:
+        raise SettingsError(f"WORKSTATION_FAIL_POINTS cannot be used: {error}.") from error
 
 
 def _database_url(environ: Mapping[str, str]) -> str | None:

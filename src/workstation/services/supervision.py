@@ -17,7 +17,7 @@ ACTOR = "supervisor"
 
 async def list_supervised(database: Database, node_id: UUID) -> list[Row]:
     """Every agent that there is something to do about; starts of replicas long gone become ours first."""
-    async with database.transaction() as connection:
+    async with database.transaction("launch") as connection:
         await store.adopt_launches(connection, node_id)
         return list(await store.list_supervised(connection))
 
@@ -29,7 +29,7 @@ class _Outdated(Exception):
 async def open_launch(database: Database, agent: Row, launch_id: UUID, node_id: UUID, starts: list[datetime]) -> bool:
     """Begin a start: false when another replica has begun one, or an order came meanwhile."""
     try:
-        async with database.transaction() as connection:
+        async with database.transaction("launch") as connection:
             if not await store.open_launch(connection, launch_id, agent["id"], 0, node_id, agent["runtime"]):
                 return False
             seen = Observation("starting", "starting", None, starts)
@@ -42,27 +42,27 @@ async def open_launch(database: Database, agent: Row, launch_id: UUID, node_id: 
 
 async def keep_handle(database: Database, launch_id: UUID, handle: str) -> None:
     """Keep the driver's handle (JSON text)."""
-    async with database.session() as connection:
+    async with database.session("launch") as connection:
         await store.keep_handle(connection, launch_id, handle)
 
 
 async def ready(database: Database, agent: Row) -> None:
     """Its instance said hello: the start has succeeded."""
-    async with database.transaction() as connection:
+    async with database.transaction("launch") as connection:
         await store.mark_ready(connection, agent["launch_id"], agent["id"])
         await _observe(connection, agent["id"], Observation("running", "connected"), agent["generation"])
 
 
 async def stopping(database: Database, agent: Row, reason: str) -> None:
     """The copy is being stopped."""
-    async with database.transaction() as connection:
+    async with database.transaction("launch") as connection:
         await store.mark_stopping(connection, agent["launch_id"], reason)
         await _observe(connection, agent["id"], Observation("stopping", reason), agent["generation"])
 
 
 async def end_launch(database: Database, launch_id: UUID, exit_code: int | None, reason: str) -> list[UUID]:
     """The copy is gone: its instance ends, so that its tasks go on at once; returns the tokens taken back."""
-    async with database.transaction() as connection:
+    async with database.transaction("launch") as connection:
         if not await store.end_launch(connection, launch_id, exit_code, reason):
             return []
         await instance_store.finish_launch(connection, launch_id, reason)
@@ -71,7 +71,7 @@ async def end_launch(database: Database, launch_id: UUID, exit_code: int | None,
 
 async def observe(database: Database, agent_id: int, seen: Observation, generation: int) -> None:
     """Say what was seen of an agent, unless a newer order came meanwhile."""
-    async with database.transaction() as connection:
+    async with database.transaction("launch") as connection:
         await _observe(connection, agent_id, seen, generation)
 
 

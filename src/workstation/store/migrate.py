@@ -49,7 +49,7 @@ async def migrate(database: Database) -> list[Migration]:
     async with database.session() as connection:
         await _require_version(connection)
     for migration in migrations():
-        async with database.transaction() as connection:
+        async with database.transaction("migrate") as connection:
             await connection.execute(_SQL["lock"].replace("$1", str(_LOCK)))
             await connection.execute(_SQL["create_table"])
             await _require_known(connection)
