@@ -19,7 +19,7 @@ from tests.chaos.world import AgentKeeper, Replica, World
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
-READY_WITHIN = 60.0
+READY_WITHIN = 120.0
 HEARTBEAT_SECONDS = 2.0
 
 

@@ -136,7 +136,7 @@ class Replica:
         self.server.launch()
         self._record("orchestrator started", replica=self.number, pid=self.server.pid)
         try:
-            await self.server.until_ready(60)
+            await self.server.until_ready(120)
         except AssertionError as failure:
             self._record("orchestrator did not start", replica=self.number, why=str(failure)[-1000:])
             return
