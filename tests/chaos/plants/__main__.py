@@ -1,4 +1,4 @@
-"""`python -m tests.chaos.plants`: plant each bug and look who catches it. Exit code 0: all are caught, controls hold."""
+"""`python -m tests.chaos.plants`: plant each bug, look who catches it. Exit code 0: all are, and controls are clean."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos.plan import PlannedFault, Plan, make_plan
+from tests.chaos.plan import Plan, PlannedFault, make_plan
 
 TREES = ("src", "sdk/src")
 _NEXT_SECTION = re.compile(r"\n(-- name: |\s*(async )?def |class )")
@@ -20,7 +20,7 @@ class Stale(Exception):
 
 @dataclass(frozen=True)
 class Edit:
-    """Replace old by new, which must be there once: in the file, or in the statement or function that `within` begins."""
+    """Replace old by new. It must be there once: in the file, or in the statement or function that `within` begins."""
 
     path: str
     old: str

@@ -202,11 +202,12 @@ PLANTS = (
         "a batch of which one task is refused is created all the same, without it",
         (
             Edit(
-                SUBMITTER,
-                "    return any(task.idempotency_key is not None or task.agent_id != first for task in unit.tasks)\n",
-                "    return first is None\n",
+                "src/workstation/services/queue.py",
+                "            if isinstance(answer, Refusal):\n                raise answer\n",
+                "",
+                within="async def submit_alone(",
             ),
         ),
-        test="tests/integration/services/test_submit.py tests/integration/dispatch/test_dispatcher.py",
+        test="tests/integration/services/test_submit.py",
     ),
 )
