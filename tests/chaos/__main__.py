@@ -12,7 +12,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import CRASH_POINTS, FAULTS
 from tests.chaos.plan import LOADS, Plan, make_plan
 from tests.chaos.report import markdown, summary
 from tests.chaos.run import Choices, Result, run
@@ -33,7 +33,7 @@ def main() -> int:
     trouble = False
     for plan in plans:
         print(f"seed {plan.seed}: {plan.replicas} replica(s), {plan.seconds:.0f} s, load {plan.load}", flush=True)
-        choices = Choices(options.source, options.slack, tuple(options.fail_points), None, _kept(options, plan))
+        choices = Choices(options.source, options.slack, tuple(options.crash_points), None, _kept(options, plan))
         try:
             results.append(asyncio.run(run(plan, choices)))
         except Exception:  # noqa: BLE001 - whatever it is, the other seeds are run, and the exit code tells
@@ -56,7 +56,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--replicas", type=int, choices=(1, 2), help="orchestrators [default: by the seed]")
     parser.add_argument("--load", choices=LOADS, help="what clients send [default: mixed, with --seeds long]")
     parser.add_argument("--faults", type=_faults, help=f"only these, in turn: {', '.join(FAULTS)}; or none")
-    parser.add_argument("--fail-points", type=_words, default=[], help="names for orchestrator-crash-point")
+    parser.add_argument(
+        "--crash-points", type=_words, default=CRASH_POINTS, help="where orchestrator-crash-point kills [default: any]"
+    )
     parser.add_argument("--source", type=Path, default=ROOT, help="the tree whose src and sdk/src are run")
     parser.add_argument("--slack", type=float, default=2.0, help="seconds a busy machine may add to each bound")
     parser.add_argument("--report", type=Path, help="write a report here (markdown)")

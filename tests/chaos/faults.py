@@ -29,9 +29,19 @@ class Fault:
     long_from: float = 85
 
 
+# The writes of which an orchestrator is made to die, right before or right after their commit.
+CRASH_POINTS = tuple(
+    f"{write}.{side}"
+    for write in ("submit", "claim", "complete", "settle", "hello", "progress", "cancel", "redrive", "reap", "lease")
+    for side in ("before_commit", "after_commit")
+)
+# Each tenth answer to these commits is lost with its connection.
+LOST_ANSWERS = ";".join(f"{write}.after_commit=cut@10%" for write in ("submit", "claim", "complete", "settle", "hello"))
+
 FAULTS = {
     "orchestrator-kill": Fault(Kind.SERVER, 0, 0, 9),
     "orchestrator-crash-point": Fault(Kind.SERVER, 6, 6, 9),
+    "commit-answers-lost": Fault(Kind.SERVER, 6, 12, 9),
     "orchestrator-freeze": Fault(Kind.SERVER, 5, 20, 9),
     "orchestrator-terminate": Fault(Kind.SERVER, 0, 0, 9),
     "backend-kill": Fault(Kind.SERVER, 0, 0, 6),

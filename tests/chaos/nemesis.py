@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 import asyncpg
+from tests.chaos.faults import LOST_ANSWERS
 from tests.chaos.plan import PlannedFault
 from tests.chaos.proxy import Proxy
 from tests.chaos.recorder import Recorder
@@ -35,6 +36,7 @@ class Nemesis:
         self._faults: dict[str, Callable[[PlannedFault], Awaitable[None]]] = {
             "orchestrator-kill": self._kill_orchestrator,
             "orchestrator-crash-point": self._arm_crash_point,
+            "commit-answers-lost": self._lose_answers,
             "orchestrator-freeze": self._freeze_orchestrator,
             "orchestrator-terminate": self._terminate_orchestrator,
             "backend-kill": self._kill_backend,
@@ -111,24 +113,42 @@ class Nemesis:
     async def _arm_crash_point(self, fault: PlannedFault) -> None:
         """Have it started again with a fail point that kills it; the one after that is sound."""
         replica = self._replica(fault)
-        points = self._world.fail_points
-        if not points:
-            raise Skipped("the servers have no fail points")
-        point = points[fault.target % len(points)]
-        armed = f"{point}=kill@{1 + fault.target % 7}"
-        self._record("arms", replica=replica.number, point=armed)
-        replica.server.set_environment("WORKSTATION_FAIL_POINTS", armed)
-        replica.server.send(signal.SIGKILL)
-        await asyncio.sleep(0.2)
-        await self._until_ready(replica)
-        armed_pid = replica.server.pid
-        replica.server.set_environment("WORKSTATION_FAIL_POINTS", None)
+        points = self._world.crash_points
+        armed = f"{points[fault.target % len(points)]}=kill@{1 + fault.target % 7}"
+        armed_pid = await self._restart_with(replica, armed)
         deadline = time.monotonic() + fault.seconds
         while replica.server.running and replica.server.pid == armed_pid and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
         reached = not replica.server.running or replica.server.pid != armed_pid
         self._record("crash point", point=armed, reached=reached)
         await self._until_ready(replica)
+
+    async def _lose_answers(self, fault: PlannedFault) -> None:
+        """For a while every tenth commit is done and not answered: its connection is cut."""
+        replica = self._replica(fault)
+        await self._restart_with(replica, LOST_ANSWERS)
+        await asyncio.sleep(fault.seconds)
+        replica.server.send(signal.SIGKILL)
+        await asyncio.sleep(0.2)
+        await self._until_ready(replica)
+
+    async def _restart_with(self, replica: Replica, fail_points: str) -> int:
+        """Kill it and have it started with fail points, and sound the next time; the number of its process."""
+        self._record("arms", replica=replica.number, points=fail_points)
+        replica.server.set_environment("WORKSTATION_FAIL_POINTS", fail_points)
+        replica.server.send(signal.SIGKILL)
+        await asyncio.sleep(0.2)
+        await self._until_started(replica)
+        replica.server.set_environment("WORKSTATION_FAIL_POINTS", None)
+        pid = replica.server.pid
+        # One that dies while it starts is started again, soundly.
+        await self._until_ready(replica)
+        return pid
+
+    async def _until_started(self, replica: Replica) -> None:
+        async with asyncio.timeout(READY_WITHIN):
+            while not replica.server.running:
+                await asyncio.sleep(0.02)
 
     async def _freeze_orchestrator(self, fault: PlannedFault) -> None:
         replica = self._replica(fault)

@@ -17,6 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
+from tests.chaos.faults import CRASH_POINTS
 from tests.chaos.proxy import Balancer, Proxy, Streams
 from tests.chaos.recorder import Recorder
 from tests.support.live_server import ROOT, LiveServer
@@ -236,7 +237,7 @@ class World:
     agents_door: Proxy
     python_path: str
     record: Recorder
-    fail_points: tuple[str, ...] = ()
+    crash_points: tuple[str, ...] = CRASH_POINTS
     keepers: list[AgentKeeper] = field(default_factory=list)
     agents: dict[str, int] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)

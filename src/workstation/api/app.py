@@ -5,6 +5,7 @@ request id → match → authenticate → limit → rule → body → handler �
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import count
 from typing import Any, TypeAlias
@@ -54,6 +55,7 @@ class Application:
         self._per_address = RateLimiter(using.settings.limits.per_address, using.clock.monotonic)
         self._id_prefix = uuid4().hex[:12]
         self._ids = count(1)
+        self._going_down = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
@@ -65,6 +67,10 @@ class Application:
             await send({"type": "websocket.close", "code": 1011})
         elif scope["type"] == "lifespan":
             await sending.lifespan(receive, send)
+
+    def go_down(self) -> None:
+        """Answer those who wait: they are to ask again, another replica or the next start of this one."""
+        self._going_down.set()
 
     async def close(self) -> None:
         """Let go of what the application holds open itself: the line to the identity provider."""
@@ -121,7 +127,7 @@ class Application:
                     body_bytes.require_json(headers)
                     call.body, call.document = route.read_body.read(body)
             if route.watched is not None and route.watched(call):
-                reply = await sending.while_connected(route.handler(call), receive)
+                reply = await sending.while_connected(route.handler(call), receive, self._going_down)
             else:
                 reply = await route.handler(call)
         except Refusal as refusal:

@@ -208,6 +208,7 @@ async def _running(parts: Parts, listener: socket.socket) -> AsyncIterator[None]
         yield
     finally:
         parts.door.close_all()
+        parts.app.go_down()
         web.should_exit = True
         await serving
         await parts.dispatcher.close()

@@ -53,8 +53,12 @@ def report(ctx: Context) -> dict[str, str]:
 
 
 async def work(ctx: Context) -> dict[str, str]:
-    """Work for as long as the payload says."""
-    await asyncio.sleep(ctx.payload.get("seconds", 0.01))
+    """Work for as long as the payload says; who takes long tells how far it is."""
+    seconds = ctx.payload.get("seconds", 0.01)
+    await asyncio.sleep(seconds / 2)
+    if seconds >= 1:
+        await ctx.progress(50, "half way", data=ctx.attempt)
+    await asyncio.sleep(seconds / 2)
     return report(ctx)
 
 
