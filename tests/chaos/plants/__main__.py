@@ -20,7 +20,8 @@ from tests.chaos.plants.table import PLANTS
 from tests.chaos.run import Choices, run
 from tests.support.live_server import ROOT
 
-LONGEST_SECONDS = 400
+LONGEST_SECONDS = 300
+DRAIN_SECONDS = 75.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def _copy(bug: Plant | None) -> Iterator[Path]:
 
 async def _by_invariants(tree: Path, options: Options) -> tuple[tuple[str, str], ...]:
     async with asyncio.timeout(LONGEST_SECONDS):
-        result = await run(options.plan(), Choices(tree, environment=options.environment))
+        result = await run(options.plan(), Choices(tree, environment=options.environment, drain_seconds=DRAIN_SECONDS))
     return tuple((title, sentences[0]) for title, sentences in result.verdicts.items() if sentences)
 
 

@@ -6,7 +6,7 @@ from tests.chaos.plants.plant import Edit, Options, Plant
 from tests.chaos.plants.queue import HOSTILE, TASKS_SQL
 
 DECIDE = "src/workstation/domain/settle.py"
-FENCE = "where t.id = i.task_id and t.status = 'running' and t.attempt = i.attempt and t.instance_id = i.instance_id"
+FENCE = "and t.status = 'running' and t.attempt = i.attempt and t.instance_id = i.instance_id"
 
 
 def _fence(new: str) -> tuple[Edit, ...]:
@@ -23,7 +23,7 @@ PLANTS = (
     Plant(
         "no-fence",
         "a task is completed by its id alone",
-        _fence("where t.id = i.task_id and t.status = 'running'"),
+        _fence("and t.status = 'running'"),
         RESULTS,
         HOSTILE,
     ),
@@ -31,7 +31,7 @@ PLANTS = (
         "fence-without-attempt",
         "whoever holds a task now may complete it by an attempt that it lost before",
         (
-            *_fence("where t.id = i.task_id and t.status = 'running' and t.instance_id = i.instance_id"),
+            *_fence("and t.status = 'running' and t.instance_id = i.instance_id"),
             Edit(
                 TASKS_SQL,
                 "select id, attempt, settled_by from done",
@@ -45,17 +45,14 @@ PLANTS = (
     Plant(
         "fence-without-instance",
         "whoever knows task and attempt may complete it",
-        _fence("where t.id = i.task_id and t.status = 'running' and t.attempt = i.attempt"),
+        _fence("and t.status = 'running' and t.attempt = i.attempt"),
         RESULTS,
         HOSTILE,
     ),
     Plant(
         "late-result-beats-cancel",
         "a result that comes late overwrites what was cancelled",
-        _fence(
-            "where t.id = i.task_id and t.attempt = i.attempt and (t.instance_id = i.instance_id or "
-            "t.status = 'cancelled')"
-        ),
+        _fence("and t.attempt = i.attempt and (t.instance_id = i.instance_id or t.status = 'cancelled')"),
         ("what was seen as final stays so", "only legal transitions happen", "no task has two accepted outcomes"),
         HOSTILE,
     ),

@@ -408,7 +408,9 @@ def test_each_violation_is_found(invariant: str, spoil: Spoil) -> None:
 
 
 def test_every_invariant_has_a_history_that_breaks_it() -> None:
-    assert set(SPOILT) == {title(invariant) for invariant in INVARIANTS}
+    # Those about leases have tests of their own, in test_lease_invariants.
+    here = [invariant for invariant in INVARIANTS if not invariant.__module__.endswith(".leases")]
+    assert set(SPOILT) == {title(invariant) for invariant in here}
 
 
 def test_counts_that_differ_from_the_rows_are_found() -> None:
