@@ -143,13 +143,6 @@ class Evidence:
         return tuple(found)
 
     @cached_property
-    def ended_at(self) -> float:
-        """When agents were ended, by the wall clock."""
-        return min(
-            (line.wall for line in self.of("stopped")), default=max((line.wall for line in self.lines), default=0)
-        )
-
-    @cached_property
     def outages(self) -> tuple[Window, ...]:
         """Windows in which tasks may stop flowing: such faults, starts of an orchestrator, a machine at its limit.
 

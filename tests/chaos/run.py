@@ -51,7 +51,7 @@ class Result:
 class Choices:
     """source: the tree whose src and sdk/src the processes run. slack: seconds a busy machine may add to each bound.
 
-    keep: a folder that the record and the logs of the run are copied to.
+    keep: a folder that the record and the logs of the run are copied to. drain_seconds: at most, for what is open.
     """
 
     source: Path
@@ -59,6 +59,7 @@ class Choices:
     crash_points: tuple[str, ...] = CRASH_POINTS
     environment: Mapping[str, str] | None = None
     keep: Path | None = None
+    drain_seconds: float = DRAIN_SECONDS
 
 
 async def run(plan: Plan, choices: Choices) -> Result:
@@ -76,7 +77,7 @@ async def run(plan: Plan, choices: Choices) -> Result:
 async def _run_in(folder: Path, plan: Plan, choices: Choices) -> Evidence:
     async with built_world(folder, plan.replicas, choices.source, dict(choices.environment or {})) as world:
         world.crash_points = choices.crash_points
-        await _live_through(world, plan)
+        await _live_through(world, plan, choices.drain_seconds)
         await _stop_servers(world)
         lines = tuple(read(world.record_file))
         evidence = await gather_evidence(world.postgres, lines, plan.replicas, choices.slack)
@@ -96,7 +97,7 @@ def _with_lines(evidence: Evidence, lines: tuple[Any, ...]) -> Evidence:
     )
 
 
-async def _live_through(world: World, plan: Plan) -> None:
+async def _live_through(world: World, plan: Plan, drain_seconds: float) -> None:
     clients = Clients(world, Recorder(world.record_file, "client"))
     nemesis = Nemesis(world, Recorder(world.record_file, "nemesis"))
     sampling = Recorder(world.record_file, "sampler")
@@ -107,7 +108,7 @@ async def _live_through(world: World, plan: Plan) -> None:
                 both.create_task(clients.run(plan.submissions))
                 both.create_task(nemesis.run(plan.faults))
             await nemesis.heal()
-            await _drain(world, plan)
+            await _drain(world, plan, drain_seconds)
         await _finish_following(world, clients)
         await clients.statistics()
         sampler.measure(world, sampling, "at the end")
@@ -130,13 +131,13 @@ async def _beside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
             raise failure
 
 
-async def _drain(world: World, plan: Plan) -> None:
+async def _drain(world: World, plan: Plan, most_seconds: float) -> None:
     """Wait until every task is final, or until nothing has changed for so long that the rest never will be.
 
     What was once lost runs one at a time in each instance, so a few long tasks may take their time.
     """
     patience = QUIET_SECONDS + max(seconds for seconds, _ in LOADS[plan.load].lasting)
-    deadline = time.monotonic() + DRAIN_SECONDS
+    deadline = time.monotonic() + most_seconds
     changed_at, changes = time.monotonic(), None
     while time.monotonic() < min(deadline, changed_at + patience):
         with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):

@@ -11,7 +11,6 @@ from tests.chaos.invariants.recovery import REAPER_PAUSE_SECONDS
 
 # One poll of a replica that heard no notification, one of an agent that pulls, and what the round takes.
 START_SECONDS = 4.0
-HEARTBEAT_SECONDS = 5.0
 IDLE = 3
 """An agent that works on fewer than this has room: each instance has more slots."""
 AFTER_AGENTS_SECONDS = 15.0
@@ -49,29 +48,6 @@ def _working(evidence: Evidence) -> Callable[[int, float, float], int]:
         return sum(end > since for _, end in spans[agent][:last])
 
     return most
-
-
-def who_works_on_a_cancelled_task_is_told(evidence: Evidence) -> list[str]:
-    """Within one heartbeat."""
-    ended = {(a.task, a.attempt): a for a in evidence.attempts if a.outcome == "cancelled"}
-    bound = HEARTBEAT_SECONDS + evidence.slack
-    heard: dict[tuple[int, str], list[float]] = defaultdict(list)
-    for line in evidence.of("told to stop", "told", "reports"):
-        heard[line["task"], line["instance"]].append(line.wall)
-    given = {(line["task"], line["attempt"]): line for line in evidence.of("given")}
-    gone = {line["pid"]: line.wall for line in evidence.of("agent ended")}
-    broken = []
-    for key, attempt in ended.items():
-        arrived = given.get(key)
-        assert attempt.ended_at is not None
-        until = attempt.ended_at + bound
-        if arrived is None or arrived["instance"] != attempt.instance or gone.get(arrived["pid"], until) < until:
-            continue
-        if not _quiet(evidence, attempt.ended_at, until) or until > evidence.ended_at:
-            continue
-        if not any(at <= until for at in heard[attempt.task, attempt.instance]):
-            broken.append(f"task {attempt.task} was cancelled, and {attempt.instance} was not told")
-    return broken
 
 
 def _quiet(evidence: Evidence, begin: float, end: float) -> bool:
