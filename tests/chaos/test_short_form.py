@@ -27,7 +27,8 @@ TWO = ["replica-freeze", "backend-kill", "replica-down", "agent-freeze", "reconn
 @pytest.mark.parametrize(("seed", "replicas", "faults"), [(1, 1, ONE), (2, 2, TWO)])
 async def test_every_promise_holds_under_faults(seed: int, replicas: int, faults: list[str]) -> None:
     plan = make_plan(seed, SECONDS, replicas, faults=faults)
-    print(f"seed {seed}, {replicas} replica(s): python -m tests.chaos --seed {seed} --replicas {replicas}")
+    chosen = f"--seed {seed} --seconds {SECONDS:.0f} --replicas {replicas} --faults {','.join(faults)}"
+    print(f"again: python -m tests.chaos {chosen} --keep /tmp/faults")
     result = await run(plan, Choices(ROOT))
     for line in result.evidence.of("fault skipped"):
         warnings.warn(f"{line['name']} was SKIPPED: {line['why']}", stacklevel=1)
