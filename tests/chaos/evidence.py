@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import Any
 
 from tests.chaos.faults import FAULTS, Kind
+from tests.chaos.processes import PostgresServer
 from tests.chaos.recorder import Line
-from tests.chaos.world import PostgresServer
 
 BUSY = "busy machine"
 FINAL = ("completed", "failed", "cancelled")

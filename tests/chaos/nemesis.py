@@ -13,9 +13,10 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 from tests.chaos.faults import LOST_ANSWERS
 from tests.chaos.plan import PlannedFault
+from tests.chaos.processes import AgentKeeper, Replica
 from tests.chaos.proxy import Proxy
 from tests.chaos.recorder import Recorder
-from tests.chaos.world import AgentKeeper, Replica, World
+from tests.chaos.world import World
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
