@@ -70,7 +70,7 @@ def _server_away(evidence: Evidence, begin: float, end: float) -> bool:
 
 
 def what_was_never_delivered_does_not_run_out_of_time(evidence: Evidence) -> list[str]:
-    """A claim that did not reach its agent is sent again, so that it does not time out untouched."""
+    """A claim that did not reach its agent is sent again after two heartbeats, long before it times out."""
     pids = _processes(evidence)
     given = {(line["task"], line["attempt"]) for line in evidence.of("given")}
     gone = {line["pid"] for line in evidence.of("agent hit", "kills itself", "agent ended") if "pid" in line.about}
@@ -81,7 +81,7 @@ def what_was_never_delivered_does_not_run_out_of_time(evidence: Evidence) -> lis
         and (attempt.task, attempt.attempt) not in given
         and pids[attempt.instance]
         and not pids[attempt.instance] & gone
-        and attempt.deadline_at - attempt.claimed_at > 2 * HEARTBEAT_SECONDS + evidence.slack - 4
+        and attempt.deadline_at - attempt.claimed_at > 2 * HEARTBEAT_SECONDS + evidence.slack + 3
         and not _server_away(evidence, attempt.claimed_at, attempt.deadline_at)
     ]
 

@@ -190,8 +190,17 @@ def _asked_during(evidence: Evidence, window: Window) -> Iterator[Line]:
 def _refusals(evidence: Evidence) -> Iterator[Measured]:
     for window in _away(evidence):
         times = [line["seconds"] for line in _asked_during(evidence, window)]
+        times += _silences(evidence, window)
         if times and evidence.had_time(window.begin_wall, window.end_wall):
             yield Measured(f"{window.name}: the slowest refusal", max(times), REFUSAL_SECONDS)
+
+
+def _silences(evidence: Evidence, window: Window) -> Iterator[float]:
+    """How long each request waited within the window that its client gave up in the end."""
+    for line in evidence.of("no answer"):
+        asked = line.at - line["seconds"]
+        if line["method"] == "POST" and "ReadTimeout" in line["why"] and window.begin + 1.0 < asked < window.end:
+            yield min(line.at, window.end) - asked
 
 
 def memory_and_connections_return(evidence: Evidence) -> list[str]:

@@ -67,13 +67,7 @@ PLANTS = (
                 "",
             ),
         ),
-        ("what was never delivered does not run out of time",),
-        Options(
-            seed=12,
-            seconds=30,
-            load="backlog",
-            faults=tuple((4.0 + n, "reconnect-herd", 0.0, n) for n in range(0, 15, 1)),
-        ),
+        test="tests/integration/gateway/test_hello.py",
     ),
     Plant(
         "holding-is-ignored",
@@ -86,7 +80,7 @@ PLANTS = (
             ),
         ),
         ("what was never delivered does not run out of time",),
-        Options(seed=13, seconds=25, load="backlog", fail_points="claim.after_commit=cut@15%"),
+        Options(seed=13, seconds=25, load="backlog", fail_points="claim.after_commit=cut@15%", timeout_ms=20_000),
     ),
     Plant(
         "outcome-dies-with-its-connection",

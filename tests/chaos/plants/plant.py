@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tests.chaos.plan import Plan, PlannedFault, make_plan
+from tests.chaos.plan import Plan, PlannedFault, Submission, make_plan
 
 TREES = ("src", "sdk/src")
 _NEXT_SECTION = re.compile(r"\n(-- name: |\s*(async )?def |class )")
@@ -47,7 +47,10 @@ class Edit:
 
 @dataclass(frozen=True)
 class Options:
-    """How the fault suite is run. faults: (second, name, how long, target); none: nothing is broken."""
+    """How the fault suite is run. faults: (second, name, how long, target); none: nothing is broken.
+
+    timeout_ms: no working task has less.
+    """
 
     seed: int = 1
     seconds: float = 20
@@ -55,12 +58,20 @@ class Options:
     load: str = "mixed"
     faults: tuple[tuple[float, str, float, int], ...] = ()
     fail_points: str = ""
+    timeout_ms: int = 0
 
     def plan(self) -> Plan:
         """The plan of the run."""
         made = make_plan(self.seed, self.seconds, self.replicas, self.load, [])
         planned = tuple(PlannedFault(at, name, seconds, target) for at, name, seconds, target in self.faults)
-        return Plan(made.seed, made.seconds, made.replicas, made.load, made.submissions, planned)
+        return replace(made, submissions=tuple(map(self._patient, made.submissions)), faults=planned)
+
+    def _patient(self, submission: Submission) -> Submission:
+        tasks = (
+            replace(task, timeout_ms=max(task.timeout_ms, self.timeout_ms)) if task.behaviour == "work" else task
+            for task in submission.tasks
+        )
+        return replace(submission, tasks=tuple(tasks))
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -72,6 +83,8 @@ class Options:
         if self.replicas > 1:
             parts.append(f"{self.replicas} replicas")
         parts += [f"{name} at {at:.0f} s" for at, name, _, _ in self.faults]
+        if self.timeout_ms:
+            parts.append(f"timeouts of {self.timeout_ms / 1000:.0f} s")
         if self.fail_points:
             parts.append(self.fail_points)
         return ", ".join(parts)

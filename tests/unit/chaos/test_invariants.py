@@ -378,6 +378,12 @@ def a_task_is_accepted_without_a_database(made: History) -> None:
     made.record(112, "answered", **answered, status=201, seconds=0.1)
 
 
+@spoils("without its database it refuses in time")
+def a_client_waits_in_vain(made: History) -> None:
+    outage(made, "postgres-stop", 100, 130)
+    made.record(112, "no answer", method="POST", path="/api/agents/tasks", seconds=6.0, why="ReadTimeout('')")
+
+
 @spoils("memory and connections return")
 def memory_grows(made: History) -> None:
     made.record(LATE + 32, "holds", replica=0, pid=1, mib=400.0, files=44, links=12, when="at the end")
