@@ -10,10 +10,11 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import FAULTS, Kind
+from tests.chaos.processes import PostgresServer
 from tests.chaos.recorder import Line
-from tests.chaos.world import PostgresServer
 
+BUSY = "busy machine"
 FINAL = ("completed", "failed", "cancelled")
 
 
@@ -77,9 +78,14 @@ class Window:
     end_wall: float
 
     @property
+    def by_agents(self) -> bool:
+        """Whether it was agents or clients that were broken, and not the server or the machine."""
+        return self.name in FAULTS and FAULTS[self.name].kind is Kind.AGENT
+
+    @property
     def outage(self) -> bool:
-        """Whether tasks may stop flowing."""
-        return FAULTS[self.name].outage
+        """Whether tasks may stop flowing, and are promised to flow again soon."""
+        return self.name in FAULTS and FAULTS[self.name].outage
 
 
 @dataclass(frozen=True)
@@ -138,13 +144,29 @@ class Evidence:
 
     @cached_property
     def outages(self) -> tuple[Window, ...]:
-        """Windows in which tasks may stop flowing: faults of that kind, and every start of an orchestrator."""
-        named = [window for window in self.windows if FAULTS[window.name].kind == "server"]
+        """Windows in which tasks may stop flowing: such faults, starts of an orchestrator, a machine at its limit.
+
+        Bounds of time are not judged near them.
+        """
+        named = [window for window in self.windows if not window.by_agents]
         starts = [
-            Window("orchestrator-kill", line.at, line.at, line.wall, line.wall)
+            Window("start", line.at, line.at, line.wall, line.wall)
             for line in self.of("orchestrator ended", "orchestrator started", "orchestrator ready")
         ]
-        return (*named, *starts)
+        starved = [
+            Window(BUSY, line.at - line["seconds"], line.at, line.wall - line["seconds"], line.wall)
+            for line in self.of("starved")
+        ]
+        return (*named, *starts, *starved)
+
+    def had_time(self, begin: float, end: float) -> bool:
+        """Whether the machine had time for us between these instants of the wall clock."""
+        return not any(w.name == BUSY and w.begin_wall < end and begin < w.end_wall for w in self.outages)
+
+    @property
+    def starved_seconds(self) -> float:
+        """For how long the machine was too busy to hold any promise of time."""
+        return sum(float(line["seconds"]) for line in self.of("starved"))
 
 
 async def gather_evidence(postgres: PostgresServer, lines: Iterable[Line], replicas: int, slack: float) -> Evidence:

@@ -13,13 +13,14 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 from tests.chaos.faults import LOST_ANSWERS
 from tests.chaos.plan import PlannedFault
+from tests.chaos.processes import AgentKeeper, Replica
 from tests.chaos.proxy import Proxy
 from tests.chaos.recorder import Recorder
-from tests.chaos.world import AgentKeeper, Replica, World
+from tests.chaos.world import World
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
-READY_WITHIN = 60.0
+READY_WITHIN = 120.0
 HEARTBEAT_SECONDS = 2.0
 
 

@@ -130,7 +130,7 @@ LOADS = {
     "hostile": Load(8, _HOSTILE, cancels=0.2, copies=0.2),
     "steady": Load(15, {("sdk", "work"): 6, ("pull", "work"): 2, ("any", "work"): 2}),
     "backlog": Load(
-        25, {("sdk", "work"): 6, ("any", "work"): 4}, lasting=((0.3, 60), (1.0, 40)), cancels=0.2, batches=0.3
+        7, {("sdk", "work"): 6, ("any", "work"): 4}, lasting=((0.3, 60), (1.0, 40)), cancels=0.2, batches=0.3
     ),
 }
 

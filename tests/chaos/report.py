@@ -16,6 +16,10 @@ def summary(result: Result) -> str:
     verdict = "all invariants hold" if result.holds else "BROKEN"
     lines = [f"seed {result.plan.seed}: {verdict} ({_faults(result)}; {_states(result)}; {result.seconds:.0f} s)"]
     lines += [f"  SKIPPED {line['name']}: {line['why']}" for line in result.evidence.of("fault skipped")]
+    if result.evidence.starved_seconds:
+        lines.append(
+            f"  the machine was too busy for {result.evidence.starved_seconds:.1f} s: times near are not judged"
+        )
     for title, broken in result.verdicts.items():
         lines += [f"  broken: {title}: {sentence}" for sentence in broken[:SHOWN]]
         if len(broken) > SHOWN:
@@ -61,6 +65,7 @@ def _one(result: Result) -> str:
             "",
             f"- faults: {_faults(result)}",
             *skipped,
+            f"- machine too busy to judge times: {result.evidence.starved_seconds:.1f} s",
             f"- tasks: {_states(result)}",
             f"- attempts: {_outcomes(result)}",
             f"- recovery: {_measured(result) or 'nothing to measure'}",

@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,19 +82,7 @@ async def _run_in(folder: Path, plan: Plan, choices: Choices) -> Evidence:
         lines = tuple(read(world.record_file))
         evidence = await gather_evidence(world.postgres, lines, plan.replicas, choices.slack)
     _look_for_left_behind(folder, world.record)
-    return _with_lines(evidence, tuple(read(world.record_file)))
-
-
-def _with_lines(evidence: Evidence, lines: tuple[Any, ...]) -> Evidence:
-    return Evidence(
-        evidence.tasks,
-        evidence.attempts,
-        evidence.changes,
-        lines,
-        evidence.counts,
-        evidence.replicas,
-        evidence.slack,
-    )
+    return replace(evidence, lines=tuple(read(world.record_file)))
 
 
 async def _live_through(world: World, plan: Plan, drain_seconds: float) -> None:

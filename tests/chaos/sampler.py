@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import asyncpg
 import psutil
@@ -10,6 +11,8 @@ from tests.chaos.recorder import Recorder
 from tests.chaos.world import World
 
 INTERVAL_SECONDS = 0.5
+# A look that takes longer means that the machine has no time for us: half of what a statement of the server may take.
+STARVED_SECONDS = 0.75
 
 UNLEASED = """
 select t.id, t.attempt, t.deadline_at < now() as overdue,
@@ -23,6 +26,7 @@ where t.status = 'running'
 async def sample(world: World, record: Recorder) -> None:
     """Look, for ever."""
     while True:
+        began = time.monotonic()
         try:
             rows = await world.postgres.rows(UNLEASED)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -35,6 +39,9 @@ async def sample(world: World, record: Recorder) -> None:
             )
         measure(world, record)
         await asyncio.sleep(INTERVAL_SECONDS)
+        late = time.monotonic() - began - INTERVAL_SECONDS
+        if late > STARVED_SECONDS:
+            record("starved", seconds=late)
 
 
 def measure(world: World, record: Recorder, when: str = "") -> None:

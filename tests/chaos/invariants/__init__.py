@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tests.chaos.evidence import Evidence
-from tests.chaos.invariants import attempts, leases, promises, recovery, states
+from tests.chaos.invariants import attempts, leases, liveness, promises, recovery, states
 
 Invariant = Callable[[Evidence], list[str]]
 
@@ -35,6 +35,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     leases.what_was_never_delivered_does_not_run_out_of_time,
     leases.who_works_on_a_cancelled_task_is_told,
     leases.no_task_starts_before_it_is_due,
+    liveness.a_task_that_is_due_starts_while_its_agent_is_idle,
     recovery.nothing_runs_without_a_lease,
     recovery.tasks_of_an_agent_that_is_gone_are_claimable_soon,
     recovery.tasks_flow_again_after_an_outage,

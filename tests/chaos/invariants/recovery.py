@@ -131,7 +131,7 @@ def _flows(evidence: Evidence) -> Iterator[Measured]:
         restarted = [at for at in starts if window.begin_wall <= at <= window.end_wall + 1]
         back = restarted[-1] if restarted and window.name.startswith("orchestrator") else window.end_wall
         later = [at for at in claimed if at > back]
-        if later and _had_work(evidence, back):
+        if later and _had_work(evidence, back) and evidence.had_time(back, later[0]):
             yield Measured(f"{window.name}: tasks flow again", later[0] - back, FLOW_SECONDS)
 
 
@@ -152,6 +152,8 @@ def _failovers(evidence: Evidence) -> Iterator[Measured]:
             continue
         inside = [at for at in claimed if window.begin_wall <= at <= window.end_wall]
         marks = [window.begin_wall, *inside, window.end_wall]
+        if not evidence.had_time(window.begin_wall, window.end_wall):
+            continue
         gap = max(later - earlier for earlier, later in pairwise(marks))
         yield Measured(f"{window.name}: the longest pause", gap, FAILOVER_SECONDS)
 
@@ -189,7 +191,7 @@ def _refusals(evidence: Evidence) -> Iterator[Measured]:
     for window in _away(evidence):
         times = [line["seconds"] for line in _asked_during(evidence, window)]
         times += _silences(evidence, window)
-        if times:
+        if times and evidence.had_time(window.begin_wall, window.end_wall):
             yield Measured(f"{window.name}: the slowest refusal", max(times), REFUSAL_SECONDS)
 
 
@@ -234,6 +236,8 @@ def a_stop_is_graceful(evidence: Evidence) -> list[str]:
 
 def _stops(evidence: Evidence) -> Iterator[Measured]:
     for line in evidence.of("stopped", "terminated"):
+        if not evidence.had_time(line.wall - line["seconds"], line.wall):
+            continue
         yield Measured(f"SIGTERM to orchestrator {line['replica']}: gone", line["seconds"], STOP_SECONDS)
 
 

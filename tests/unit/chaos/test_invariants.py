@@ -322,6 +322,13 @@ def a_low_priority_goes_first(made: History) -> None:
     made.end(22, 81, "completed")
 
 
+@spoils("a task that is due starts while its agent is idle")
+def a_task_is_not_found(made: History) -> None:
+    made.create(22, 80)
+    made.attempt(22, 90, 91, "completed")
+    made.end(22, 91, "completed")
+
+
 @spoils("nothing runs without a lease")
 def a_task_runs_on_without_a_lease(made: History) -> None:
     for second in range(12):
@@ -422,6 +429,20 @@ def test_every_invariant_has_a_history_that_breaks_it() -> None:
 def test_counts_that_differ_from_the_rows_are_found() -> None:
     evidence = history().evidence(counts={1: {"completed": 1}})
     assert check(evidence)["counts equal rows"]
+
+
+def test_a_task_may_wait_for_a_busy_agent_or_after_a_fault() -> None:
+    made = history()
+    a_task_is_not_found(made)
+    outage(made, "postgres-restart", 75, 79)
+    assert not check(made.evidence())["a task that is due starts while its agent is idle"]
+
+
+def test_times_are_not_judged_while_the_machine_is_too_busy() -> None:
+    made = history()
+    nothing_is_done_for_long_after_an_outage(made)
+    made.record(110, "starved", seconds=4.0)
+    assert not check(made.evidence())["tasks flow again after an outage"]
 
 
 def test_a_loss_near_an_outage_need_not_be_charged() -> None:

@@ -332,13 +332,16 @@ with held as (
     for update
 ), cancelled as (
     update agent_tasks t
-    set status = 'cancelled', instance_id = null, deadline_at = null, completed_at = now(), version = t.version + 1
+    -- it may have waited for a claim that began after it
+    set status = 'cancelled', instance_id = null, deadline_at = null, completed_at = greatest(now(), t.started_at),
+        version = t.version + 1
     from held h
     where t.id = h.id
-    returning t.id, t.version, t.attempt, t.agent_id, t.type, t.created_by, h.instance_id, h.started_at, h.deadline_at
+    returning t.id, t.version, t.attempt, t.agent_id, t.type, t.created_by, t.completed_at, h.instance_id,
+              h.started_at, h.deadline_at
 ), ended as (
     insert into task_attempts (task_id, attempt, agent_id, instance_id, claimed_at, deadline_at, ended_at, outcome)
-    select id, attempt, agent_id, instance_id, started_at, deadline_at, now(), 'cancelled'
+    select id, attempt, agent_id, instance_id, started_at, deadline_at, completed_at, 'cancelled'
     from cancelled where instance_id is not null
 ), told as (
     insert into events (type, actor, tasks, versions, attempts, agents, task_types, owners)
