@@ -65,6 +65,8 @@ class World:
                 "WORKSTATION_TOKEN": self.tokens[name],
                 "WORKSTATION_AGENT_ID": str(self.agents[name]),
                 "WORKSTATION_AGENT_NAME": name,
+                # As if each ran on a machine of its own.
+                "HOSTNAME": f"{name}-{number}",
                 "RECORD": str(self.record_file),
                 "PYTHONPATH": self.python_path,
             }

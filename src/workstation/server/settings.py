@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from workstation.engine.janitor import Retention
 from workstation.store.fail_points import FailPoint, parse
 
 DEFAULT_DATA_DIR = "~/.local/share/workstation"
@@ -31,6 +33,7 @@ class Settings:
     allowed_origins: tuple[str, ...] = ()
     max_concurrent_tasks: int = 10
     pool_size: int = 8
+    retention: Retention = field(default_factory=Retention)
     start_agents: bool = True
     agent_env: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -50,6 +53,7 @@ class Settings:
             allowed_origins=_origins(environ),
             max_concurrent_tasks=_number(environ, "MAX_CONCURRENT_TASKS", 10, 1, 100_000),
             pool_size=_number(environ, "WORKSTATION_POOL_SIZE", 8, 2, 200),
+            retention=_retention(environ),
             agent_env={name: environ[name] for name in PASSED_ON if name in environ},
             environment=dict(environ),
             fail_points=_fail_points(environ),
@@ -70,6 +74,21 @@ def _fail_points(environ: Mapping[str, str]) -> tuple[FailPoint, ...]:
         return parse(environ.get("WORKSTATION_FAIL_POINTS", ""))
     except ValueError as error:
         raise SettingsError(f"WORKSTATION_FAIL_POINTS cannot be used: {error}.") from error
+
+
+def _retention(environ: Mapping[str, str]) -> Retention:
+    usual = Retention()
+
+    def days(name: str, default: timedelta) -> timedelta:
+        return timedelta(days=_number(environ, name, default.days, 1, 36_500))
+
+    return Retention(
+        tasks=days("WORKSTATION_KEEP_TASKS_DAYS", usual.tasks),
+        attempts=days("WORKSTATION_KEEP_ATTEMPTS_DAYS", usual.attempts),
+        events=days("WORKSTATION_KEEP_EVENTS_DAYS", usual.events),
+        instances=days("WORKSTATION_KEEP_INSTANCES_DAYS", usual.instances),
+        audit=days("WORKSTATION_KEEP_AUDIT_DAYS", usual.audit),
+    )
 
 
 def _database_url(environ: Mapping[str, str]) -> str | None:

@@ -28,19 +28,19 @@ def attempts_never_overlap(evidence: Evidence) -> list[str]:
 
 
 def an_attempt_is_given_once(evidence: Evidence) -> list[str]:
-    """An attempt number stands for one try by one instance, in the database and for the agents."""
+    """An attempt number stands for one try by one process, in the database and for the agents."""
     broken = []
     for task, attempts in evidence.attempts_of.items():
         numbers = [attempt.attempt for attempt in attempts]
         if numbers != list(range(1, len(numbers) + 1)):
             broken.append(f"task {task} has the attempts {numbers}")
-    given: dict[tuple[int, int], set[str]] = defaultdict(set)
+    given: dict[tuple[int, int], set[tuple[str, int]]] = defaultdict(set)
     for line in evidence.of("given"):
-        given[line["task"], line["attempt"]].add(line["instance"])
+        given[line["task"], line["attempt"]].add((line["instance"], line["pid"]))
     return broken + [
-        f"attempt {attempt} of task {task} was given to {sorted(instances)}"
-        for (task, attempt), instances in given.items()
-        if len(instances) > 1
+        f"attempt {attempt} of task {task} was given to the processes {sorted(processes)}"
+        for (task, attempt), processes in given.items()
+        if len(processes) > 1
     ]
 
 

@@ -41,7 +41,7 @@ PLANTS = (
             ),
         ),
         ("who was silent too long comes back as another",),
-        Options(seed=11, seconds=35, load="steady", faults=((5, "agent-freeze", 22, 0),)),
+        Options(seed=11, seconds=40, load="steady", faults=((9, "agent-freeze", 22, 0),)),
     ),
     Plant(
         "known-by-host-name",
@@ -50,11 +50,11 @@ PLANTS = (
             Edit(
                 "sdk/src/workstation_sdk/chance.py",
                 "return str(uuid.uuid4())",
-                "return str(uuid.uuid5(uuid.NAMESPACE_DNS, __import__('socket').gethostname()))",
+                "return str(uuid.uuid5(uuid.NAMESPACE_DNS, __import__('os').environ.get('HOSTNAME', 'here')))",
             ),
         ),
-        ("an attempt is given once", "a result is what the winning attempt reported"),
-        Options(seed=1, seconds=20),
+        ("an attempt is given once", "losses are bounded and counted", "every task reaches a final state"),
+        Options(seed=5, seconds=25, load="backlog", faults=((8, "agent-kill", 0, 0), (14, "agent-kill", 0, 1))),
     ),
     Plant(
         "not-sent-again-at-hello",

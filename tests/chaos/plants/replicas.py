@@ -28,7 +28,7 @@ PLANTS = (
                 within="    async def poll_once(",
             ),
         ),
-        ("every task reaches a final state",),
+        ("every task reaches a final state", "a task that is due starts while its agent is idle"),
         Options(
             seed=17,
             seconds=20,

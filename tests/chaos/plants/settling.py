@@ -101,8 +101,7 @@ PLANTS = (
         "redrive-keeps-retries",
         "a redriven task has the retries of its first life behind it",
         (Edit(TASKS_SQL, "retry_count = 0, lost_count = 0", "lost_count = 0", within="-- name: redrive\n"),),
-        ("tries are bounded and counted",),
-        Options(seed=7, seconds=30, load="hostile"),
+        test="tests/integration/services/test_tasks.py tests/integration/services/test_settle.py",
     ),
     Plant(
         "slot-leaks",
