@@ -36,7 +36,7 @@ class LiveServer:
         self.url = f"http://127.0.0.1:{self.port}"
         self._output = folder / "server.out"
         self._environment = dict(environment or {})
-        self._options = options
+        self._options = tuple(options)
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: list[httpx.AsyncClient] = []
 
@@ -183,8 +183,11 @@ class LiveServer:
         return (await self.rows(query, *values))[0][0]
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A port nobody listens on, below those the kernel gives to clients.
+    """A port nobody listens on, another each time, below those the kernel gives to clients.
 
     A client that tries again and again could otherwise be given the very port it calls, and connect to itself.
     """
@@ -196,5 +199,7 @@ def free_port() -> int:
                 trial.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        if port not in _given:
+            _given.add(port)
             return port
     raise AssertionError("no port is free")

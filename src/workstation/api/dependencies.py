@@ -59,7 +59,7 @@ class Dependencies:
     """Everything a handler may use.
 
     ordered() is called after an order to start or stop an agent, so that it is carried out at once. missing() tells
-    what is not ready yet, one sentence each; empty when all is.
+    what is not ready yet, one sentence each; empty when all is. leaving() is true while the server goes down.
     """
 
     database: Database
@@ -74,3 +74,4 @@ class Dependencies:
     settings: ApiSettings = field(default_factory=ApiSettings)
     clock: Clock = field(default_factory=Clock)
     missing: Callable[[], Awaitable[tuple[str, ...]]] = _nothing_missing
+    leaving: Callable[[], bool] = lambda: False

@@ -24,11 +24,13 @@ class NodeLease:
 
     def __init__(self, database: Database, node_id: UUID, url: str, key_fingerprint: str) -> None:
         self._database = database
+        self._retired = False
         self._node = store.Node(node_id, VERSION, url, key_fingerprint)
 
     async def join(self) -> None:
         """Enter this replica; raises KeyMismatch when another one that lives signs with another key."""
         async with self._database.transaction("node") as connection:
+            await store.lock_joining(connection)
             others = await store.other_fingerprints(connection, self._node.id)
             if others - {self._node.key_fingerprint}:
                 raise KeyMismatch(
@@ -38,11 +40,25 @@ class NodeLease:
             await store.join(connection, self._node, NODE_LEASE)
 
     async def renew_once(self) -> int:
-        """Say that this replica lives; one that was away so long that it was forgotten enters again."""
+        """Say that this replica lives. One that was away for longer than its lease enters again, as at its start."""
+        if self._retired:
+            return 0
         async with self._database.session("node") as connection:
-            if not await store.renew(connection, self._node.id, NODE_LEASE):
-                await store.join(connection, self._node, NODE_LEASE)
+            renewed = await store.renew(connection, self._node.id, NODE_LEASE)
+        if not renewed:
+            await self.join()
         return 0
+
+    async def retire(self) -> int:
+        """Count no more as one that lives, for it goes down; how many others do.
+
+        What it has started stays its own for as long as it needs to stop it.
+        """
+        self._retired = True
+        async with self._database.transaction("node") as connection:
+            await store.lock_joining(connection)
+            await store.retire(connection, self._node.id)
+            return await store.count_others(connection, self._node.id)
 
     async def leave(self) -> None:
         """Take this replica out."""

@@ -89,7 +89,13 @@ def compose(
     supervisor = Supervisor(
         database,
         drivers,
-        Surroundings(node_id, url, folder.agent_log, _token_issuer(database, key), settings.agent_env),
+        Surroundings(
+            node_id,
+            ",".join(dict.fromkeys((url, *settings.agent_urls))),
+            folder.agent_log,
+            _token_issuer(database, key),
+            settings.agent_env,
+        ),
         dispatcher.roster.refresh,
     )
     supervise = _loop("supervisor", supervisor.supervise_once, 1.0)
@@ -105,13 +111,14 @@ def compose(
         audit=audit,
         dispatcher=dispatcher,
         admission=Admission(dispatcher.roster),
-        pulling=PullSessions(dispatcher, node_id),
+        pulling=PullSessions(dispatcher),
         logs=AgentLogs(database, folder),
         ordered=supervise.nudge,
         settings=ApiSettings(allowed_origins=settings.allowed_origins),
         missing=readiness.missing,
+        leaving=lambda: readiness.draining,
     )
-    door = AgentDoor(dispatcher, node_id, settings.max_concurrent_tasks)
+    door = AgentDoor(dispatcher, settings.max_concurrent_tasks)
     app = create_app(using, sockets=door)
     door.authenticated_by(app.authenticator.authenticate)
     revocations.on_revoked(door.close_revoked)

@@ -35,7 +35,13 @@ _PINNED: Final = {
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
 }
-_EVERYWHERE: Final = {"timezone": "UTC", "application_name": "workstation", "jit": "off"}
+_EVERYWHERE: Final = {
+    "timezone": "UTC",
+    "application_name": "workstation",
+    "jit": "off",
+    # A replica that stands still in the middle of a transaction must not hold its rows from the others for long.
+    "idle_in_transaction_session_timeout": "3000",
+}
 
 _CUT_OFF = (
     OSError,
