@@ -21,7 +21,7 @@ from workstation.domain.errors import Refusal, Unavailable
 from workstation.domain.principal import Role
 from workstation.engine.node import VERSION
 from workstation.server import logs, ports
-from workstation.server.compose import Parts, compose
+from workstation.server.compose import Parts, compose, fail_points
 from workstation.server.data_folder import Credentials, DataFolder, DataFolderFailure
 from workstation.server.draining import drain
 from workstation.server.http import HttpProtocol
@@ -97,7 +97,7 @@ async def _serve(
     stop = _stop_event()
     async with AsyncExitStack() as stack:
         dsn = await stack.enter_async_context(_postgres(settings, folder, told))
-        database = await _connect(dsn, settings.pool_size)
+        database = await _connect(dsn, settings)
         stack.push_async_callback(database.close)
         await migrate(database)
         if await restored.adopt_transactions(database):
@@ -168,9 +168,9 @@ def _report_postgres(event: PostgresEvent) -> None:
     _log.warning("postgres", what=event.kind, pid=event.pid, detail=event.detail)
 
 
-async def _connect(dsn: str, pool_size: int) -> Database:
+async def _connect(dsn: str, settings: Settings) -> Database:
     try:
-        return await Database.connect(dsn, pool_size=pool_size)
+        return await Database.connect(dsn, pool_size=settings.pool_size, fail_points=fail_points(settings))
     except Unavailable as error:
         raise Unavailable(
             "The database of DATABASE_URL does not answer; check the address and that the server runs."
@@ -238,6 +238,7 @@ async def _running(parts: Parts, listener: socket.socket) -> AsyncIterator[None]
     finally:
         parts.dispatcher.waiters.close()
         parts.door.close_all()
+        parts.app.go_down()
         web.should_exit = True
         await serving
         await parts.dispatcher.close()

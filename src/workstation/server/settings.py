@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from workstation.engine.janitor import Retention
+from workstation.store.fail_points import FailPoint, parse
 
 DEFAULT_DATA_DIR = "~/.local/share/workstation"
 LOOPBACK = "127.0.0.1"
@@ -39,6 +40,7 @@ class Settings:
     agent_urls: tuple[str, ...] = ()
     agent_env: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    fail_points: tuple[FailPoint, ...] = ()
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
@@ -60,6 +62,7 @@ class Settings:
             retention=_retention(environ),
             agent_env={name: environ[name] for name in PASSED_ON if name in environ},
             environment=dict(environ),
+            fail_points=_fail_points(environ),
         )
 
 
@@ -70,6 +73,13 @@ def _number(environ: Mapping[str, str], name: str, default: int, least: int, mos
     if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
         raise SettingsError(f"{name} is {text!r} and must be a whole number from {least} to {most}.")
     return int(text)
+
+
+def _fail_points(environ: Mapping[str, str]) -> tuple[FailPoint, ...]:
+    try:
+        return parse(environ.get("WORKSTATION_FAIL_POINTS", ""))
+    except ValueError as error:
+        raise SettingsError(f"WORKSTATION_FAIL_POINTS cannot be used: {error}.") from error
 
 
 def _retention(environ: Mapping[str, str]) -> Retention:
