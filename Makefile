@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help up setup test test-slow faults faults-long check lint types imports bench clean
+.PHONY: help up setup test test-slow faults faults-long simulate check lint types imports bench clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -24,7 +24,13 @@ faults: setup $(VENV)/.dev  ## the short fault suite: kills and freezes real pro
 
 faults-long: setup $(VENV)/.dev  ## twenty seeds of the fault suite, 45 minutes; report in build/faults.md
 	mkdir -p build
-	$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),1-20) --report build/faults.md
+	$(BIN)/python -m tests.chaos --seeds $(or $(FAULT_SEEDS),1-20) --report build/faults.md
+
+SEEDS ?= 3000
+BASE ?= 10001
+
+simulate: setup $(VENV)/.dev  ## thousands of seeds of the simulation in virtual time
+	$(BIN)/python -m tests.simulation --base $(BASE) --count $(SEEDS) --workers 2
 
 check: setup $(VENV)/.dev  ## lint, types and import rules
 	$(BIN)/ruff check .

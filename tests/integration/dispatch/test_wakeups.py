@@ -77,11 +77,10 @@ async def test_who_waits_at_one_replica_hears_of_a_task_settled_at_the_other(
     await there.looked(f"a{agent}")
     (created,) = await there.dispatcher.submitter.submit([new(agent)])
     await peer.given(1)
-    waiting = asyncio.create_task(here.dispatcher.waiters.wait(created.task_id, 60))
-    await asyncio.sleep(0)
-    await peer.end(peer.delivered[0])
-    async with asyncio.timeout(10):
-        await waiting
+    with here.dispatcher.waiters.bell(created.task_id) as bell:
+        await peer.end(peer.delivered[0])
+        await here.dispatcher.waiters.wait(bell, 10)
+        assert bell.done()
 
 
 async def test_a_cancel_at_one_replica_stops_the_work_at_the_other(spine: Spine, pair: tuple[House, House]) -> None:
@@ -139,8 +138,9 @@ async def test_nothing_is_lost_with_every_hint_dropped(spine: Spine) -> None:
         await peer.end(peer.delivered[0], OutcomeKind.FAILED, error=TaskError("x", retry_after=timedelta()))
         await until(lambda: len(peer.delivered) == 2)
         # Who waits looks again each second.
-        async with asyncio.timeout(2):
-            await here.dispatcher.waiters.wait(created.task_id, 60)
+        with here.dispatcher.waiters.bell(created.task_id) as bell:
+            async with asyncio.timeout(2):
+                await here.dispatcher.waiters.wait(bell, 60)
 
 
 async def test_a_listener_that_was_cut_listens_again(spine: Spine, pair: tuple[House, House]) -> None:
