@@ -181,7 +181,7 @@ PLANTS = (
             ),
         ),
         ("who works on a cancelled task is told",),
-        HOSTILE,
+        Options(seed=2, seconds=25, load="hostile"),
     ),
     Plant(
         "events-by-id-alone",
