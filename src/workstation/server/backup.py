@@ -178,7 +178,7 @@ async def _make_sound(server: EmbeddedPostgres) -> None:
         try:
             await migrate(database)
             await restored.adopt_transactions(database)
-            async with database.transaction() as connection:
+            async with database.transaction("restore") as connection:
                 await restored.end_what_ran(connection)
         finally:
             await database.close()

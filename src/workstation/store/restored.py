@@ -22,7 +22,7 @@ async def adopt_transactions(database: Database) -> bool:
     A dump keeps the numbers of transactions as data. Readers of events and of the registry, who read below the oldest
     transaction that runs, would not see them before this cluster has counted as far. Order is kept by id.
     """
-    async with database.transaction() as connection:
+    async with database.transaction("restore") as connection:
         if not await connection.fetchval(_SQL["has_foreign_transactions"]):
             return False
         await connection.execute(_SQL["adopt_events"], timeout=_PATIENCE_SECONDS)

@@ -31,6 +31,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     attempts.an_outage_is_not_charged,
     attempts.higher_priority_goes_first,
     leases.only_who_is_gone_loses_tasks,
+    leases.who_was_there_keeps_its_instance,
     leases.who_was_silent_too_long_comes_back_as_another,
     leases.what_was_never_delivered_does_not_run_out_of_time,
     leases.who_works_on_a_cancelled_task_is_told,

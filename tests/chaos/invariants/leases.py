@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from tests.chaos.evidence import Attempt, Evidence
+from tests.chaos.evidence import Evidence
 
 LEASE_SECONDS = 15.0
 HEARTBEAT_SECONDS = 5.0
@@ -29,17 +29,31 @@ def only_who_is_gone_loses_tasks(evidence: Evidence) -> list[str]:
     for attempt in evidence.attempts:
         if attempt.outcome != "lost" or not pids[attempt.instance] or pids[attempt.instance] & gone:
             continue
-        if not _cut_off(evidence, attempt):
+        assert attempt.ended_at is not None
+        if not _cut_off(evidence, attempt.ended_at):
             broken.append(f"attempt {attempt.attempt} of task {attempt.task} was lost, and its agent was there")
     return broken
 
 
-def _cut_off(evidence: Evidence, attempt: Attempt) -> bool:
-    """Whether its agent may have been without a server for longer than its lease, or than the grace of its socket."""
-    assert attempt.ended_at is not None
+def who_was_there_keeps_its_instance(evidence: Evidence) -> list[str]:
+    """A process that lived on is given work as the same instance, however long the database was away."""
+    gone = {line["pid"] for line in evidence.of("agent hit", "kills itself", "agent ended") if "pid" in line.about}
+    latest: dict[int, str] = {}
+    broken = []
+    for line in sorted(evidence.of("given"), key=lambda line: line.at):
+        pid, instance = line["pid"], line["instance"]
+        before = latest.setdefault(pid, instance)
+        latest[pid] = instance
+        if before != instance and pid not in gone and not _cut_off(evidence, line.wall):
+            broken.append(f"process {pid} was there all the time as {before}, and had to come again as {instance}")
+    return broken
+
+
+def _cut_off(evidence: Evidence, at: float) -> bool:
+    """Whether agents may have been without a server for longer than a lease, or than the grace of a socket."""
     reach = LEASE_SECONDS + 8 + evidence.slack
     return any(
-        window.begin_wall - 1 <= attempt.ended_at <= window.end_wall + reach
+        window.begin_wall - 1 <= at <= window.end_wall + reach
         for window in (*evidence.outages, *evidence.windows)
         if window.name not in (*DATABASE_OUTAGES, "agent-kill", "agent-crash-loop", "agent-freeze")
     )

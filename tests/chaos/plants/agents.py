@@ -27,8 +27,8 @@ PLANTS = (
         "reaper-does-not-wait",
         "right after an outage the reaper takes every lease for lapsed",
         (Edit(REAPER, "SETTLED_AFTER_SECONDS = 6.0", "SETTLED_AFTER_SECONDS = -1.0"),),
-        ("only who is gone loses tasks",),
-        Options(seed=10, seconds=40, load="backlog", faults=((6, "postgres-stop", 22, 0),)),
+        ("who was there keeps its instance", "only who is gone loses tasks"),
+        Options(seed=10, seconds=40, load="steady", faults=((8, "postgres-stop", 22, 0),)),
     ),
     Plant(
         "lease-of-the-silent",
@@ -80,7 +80,13 @@ PLANTS = (
             ),
         ),
         ("what was never delivered does not run out of time",),
-        Options(seed=13, seconds=25, load="backlog", fail_points="claim.after_commit=cut@15%", timeout_ms=20_000),
+        Options(
+            seed=13,
+            seconds=25,
+            load="steady",
+            fail_points="submit.after_commit=cut@10%;claim.after_commit=cut@20%",
+            timeout_ms=20_000,
+        ),
     ),
     Plant(
         "outcome-dies-with-its-connection",
@@ -98,13 +104,14 @@ PLANTS = (
             seconds=25,
             load="steady",
             faults=((5, "orchestrator-kill", 0, 0), (12, "orchestrator-kill", 0, 0), (18, "orchestrator-kill", 0, 0)),
+            fail_points="complete.before_commit=pause:0.6@50%",
         ),
     ),
     Plant(
         "no-deadline",
         "a call of a database that does not answer waits for ever",
         (Edit(DATABASE, "HOT_DEADLINE: Final = timedelta(seconds=1.5)", "HOT_DEADLINE: Final = timedelta(hours=1)"),),
-        ("without its database it refuses in time",),
+        ("without its database it refuses in time", "every task reaches a final state"),
         Options(seed=15, seconds=25, load="steady", faults=((5, "database-black-hole", 12, 0),)),
     ),
     Plant(

@@ -49,7 +49,7 @@ class Edit:
 class Options:
     """How the fault suite is run. faults: (second, name, how long, target); none: nothing is broken.
 
-    timeout_ms: no working task has less.
+    timeout_ms: no working task has less. due_in: seconds after which every task is due.
     """
 
     seed: int = 1
@@ -59,18 +59,20 @@ class Options:
     faults: tuple[tuple[float, str, float, int], ...] = ()
     fail_points: str = ""
     timeout_ms: int = 0
+    due_in: float | None = None
 
     def plan(self) -> Plan:
         """The plan of the run."""
         made = make_plan(self.seed, self.seconds, self.replicas, self.load, [])
         planned = tuple(PlannedFault(at, name, seconds, target) for at, name, seconds, target in self.faults)
-        return replace(made, submissions=tuple(map(self._patient, made.submissions)), faults=planned)
+        return replace(made, submissions=tuple(map(self._adapted, made.submissions)), faults=planned)
 
-    def _patient(self, submission: Submission) -> Submission:
-        tasks = (
-            replace(task, timeout_ms=max(task.timeout_ms, self.timeout_ms)) if task.behaviour == "work" else task
-            for task in submission.tasks
-        )
+    def _adapted(self, submission: Submission) -> Submission:
+        tasks = []
+        for task in submission.tasks:
+            timeout_ms = max(task.timeout_ms, self.timeout_ms if task.behaviour == "work" else 0)
+            due_in = task.due_in if self.due_in is None else self.due_in
+            tasks.append(replace(task, timeout_ms=timeout_ms, due_in=due_in))
         return replace(submission, tasks=tuple(tasks))
 
     @property
@@ -85,6 +87,8 @@ class Options:
         parts += [f"{name} at {at:.0f} s" for at, name, _, _ in self.faults]
         if self.timeout_ms:
             parts.append(f"timeouts of {self.timeout_ms / 1000:.0f} s")
+        if self.due_in is not None:
+            parts.append(f"due in {self.due_in:.0f} s")
         if self.fail_points:
             parts.append(self.fail_points)
         return ", ".join(parts)

@@ -10,7 +10,7 @@ SUBMITTER = "src/workstation/dispatch/submitter.py"
 DATABASE = "src/workstation/store/database.py"
 
 CALM = Options(seed=1, seconds=20)
-HOSTILE = Options(seed=2, seconds=25, load="hostile")
+HOSTILE = Options(seed=7, seconds=30, load="hostile")
 LOST_ANSWERS = Options(seed=3, seconds=20, fail_points="submit.after_commit=cut@20%")
 
 PLANTS = (
@@ -181,7 +181,7 @@ PLANTS = (
             ),
         ),
         ("who works on a cancelled task is told",),
-        HOSTILE,
+        Options(seed=2, seconds=25, load="hostile"),
     ),
     Plant(
         "events-by-id-alone",

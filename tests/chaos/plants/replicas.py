@@ -32,7 +32,9 @@ PLANTS = (
         Options(
             seed=17,
             seconds=20,
-            faults=((6, "orchestrator-kill", 0, 0), (12, "orchestrator-kill", 0, 0), (19, "orchestrator-kill", 0, 0)),
+            load="steady",
+            faults=((18, "orchestrator-kill", 0, 0),),
+            due_in=8,
         ),
     ),
 )

@@ -40,7 +40,7 @@ PLANTS = (
             ),
         ),
         RESULTS,
-        Options(seed=7, seconds=30, load="hostile"),
+        HOSTILE,
     ),
     Plant(
         "fence-without-instance",
@@ -95,7 +95,7 @@ PLANTS = (
         "a task that kills every agent it meets is tried for ever",
         (Edit(DECIDE, "held.lost_count + (1 if report.charged else 0)", "held.lost_count"),),
         ("losses are bounded and counted", "every task reaches a final state"),
-        Options(seed=9, seconds=25, load="hostile"),
+        HOSTILE,
     ),
     Plant(
         "redrive-keeps-retries",

@@ -55,6 +55,17 @@ def test_a_lost_attempt_of_an_agent_that_was_gone_is_not(why: tuple[Line, ...]) 
     assert leases.only_who_is_gone_loses_tasks(evidence(given(), *why, attempts=(LOST,))) == []
 
 
+def test_a_process_that_lived_through_an_outage_and_had_to_come_again_is_broken() -> None:
+    came_again = (given(), given(START + 40, 2, instance="j"))
+    outage = fault("postgres-stop", START + 5, START + 35)
+    assert leases.who_was_there_keeps_its_instance(evidence(*came_again, *outage))
+    assert leases.who_was_there_keeps_its_instance(evidence(given(), given(START + 40, 2), *outage)) == []
+    frozen_server = fault("orchestrator-freeze", START + 5, START + 35)
+    assert leases.who_was_there_keeps_its_instance(evidence(*came_again, *frozen_server)) == []
+    killed = line(START + 6, "agent hit", how="killed", name="sdk-0", pid=7)
+    assert leases.who_was_there_keeps_its_instance(evidence(*came_again, *outage, killed)) == []
+
+
 def frozen(seconds: float, instance_afterwards: str) -> Evidence:
     """An agent that was frozen for so long, and given work long before and long after."""
     hit = line(START + 5, "agent hit", how="frozen", name="sdk-0", pid=7)
