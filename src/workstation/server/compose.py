@@ -120,6 +120,7 @@ def compose(
     loops = (
         supervise,
         _loop("poll", _counted(dispatcher.poll_once), 1.0),
+        _loop("look", _counted(dispatcher.look_once), 0.25),
         _loop("leases", dispatcher.leases.renew_once, 1.0),
         _loop("reaper", reaper.reap_once, 1.0),
         _loop("revocations", revocations.refresh, 1.0),

@@ -92,9 +92,9 @@ async def _serve(
     stop = _stop_event()
     async with AsyncExitStack() as stack:
         dsn = await stack.enter_async_context(_postgres(settings, folder))
-        database = await _connect(dsn, settings.pool_size)
+        await _migrate(settings.database_direct_url or dsn)
+        database = await _connect(dsn, settings.pool_size, settings.database_direct_url)
         stack.push_async_callback(database.close)
-        await migrate(database)
         key = SigningKey(settings.jwt_secret or folder.secret())
         parts = compose(settings, folder, database, key, folder.node_id(), url)
         await parts.janitor.partition_once()
@@ -150,12 +150,21 @@ def _report_postgres(event: PostgresEvent) -> None:
     _log.warning("postgres", what=event.kind, pid=event.pid, detail=event.detail)
 
 
-async def _connect(dsn: str, pool_size: int) -> Database:
+async def _migrate(dsn: str) -> None:
+    database = await _connect(dsn, 1)
     try:
-        return await Database.connect(dsn, pool_size=pool_size)
+        await migrate(database)
+    finally:
+        await database.close()
+
+
+async def _connect(dsn: str, pool_size: int, direct_dsn: str | None = None) -> Database:
+    try:
+        return await Database.connect(dsn, pool_size=pool_size, direct_dsn=direct_dsn)
     except Unavailable as error:
+        which = "DATABASE_URL" if direct_dsn is None else "DATABASE_URL or DATABASE_DIRECT_URL"
         raise Unavailable(
-            "The database of DATABASE_URL does not answer; check the address and that the server runs."
+            f"The database of {which} does not answer; check the address and that the server runs."
         ) from error
 
 

@@ -11,6 +11,7 @@ DEFAULT_DATA_DIR = "~/.local/share/workstation"
 LOOPBACK = "127.0.0.1"
 # What started agents are told of our environment besides the little every process gets.
 PASSED_ON = ("WORKSTATION_FETCH_ALLOW", "WORKSTATION_BROWSER")
+_WITHOUT = {"DATABASE_URL": "the embedded PostgreSQL", "DATABASE_DIRECT_URL": "DATABASE_URL for everything"}
 
 
 class SettingsError(Exception):
@@ -25,6 +26,7 @@ class Settings:
     host: str = LOOPBACK
     port: int = 3000
     database_url: str | None = None
+    database_direct_url: str | None = None
     jwt_secret: bytes | None = field(default=None, repr=False)
     allowed_origins: tuple[str, ...] = ()
     max_concurrent_tasks: int = 10
@@ -42,7 +44,8 @@ class Settings:
         return cls(
             data_dir=Path(environ.get("WORKSTATION_DATA_DIR") or DEFAULT_DATA_DIR).expanduser(),
             port=_number(environ, "PORT", 3000, 0, 65535),
-            database_url=_database_url(environ),
+            database_url=_database_url(environ, "DATABASE_URL"),
+            database_direct_url=_direct_url(environ),
             jwt_secret=None if secret is None else secret.encode(),
             allowed_origins=_origins(environ),
             max_concurrent_tasks=_number(environ, "MAX_CONCURRENT_TASKS", 10, 1, 100_000),
@@ -61,12 +64,19 @@ def _number(environ: Mapping[str, str], name: str, default: int, least: int, mos
     return int(text)
 
 
-def _database_url(environ: Mapping[str, str]) -> str | None:
-    url = environ.get("DATABASE_URL")
+def _database_url(environ: Mapping[str, str], name: str) -> str | None:
+    url = environ.get(name)
     if not url:
         return None
     if urlsplit(url).scheme not in ("postgresql", "postgres"):
-        raise SettingsError("DATABASE_URL must begin with postgresql://; unset it to use the embedded PostgreSQL.")
+        raise SettingsError(f"{name} must begin with postgresql://; unset it to use {_WITHOUT[name]}.")
+    return url
+
+
+def _direct_url(environ: Mapping[str, str]) -> str | None:
+    url = _database_url(environ, "DATABASE_DIRECT_URL")
+    if url is not None and not environ.get("DATABASE_URL"):
+        raise SettingsError("DATABASE_DIRECT_URL goes with DATABASE_URL, which is not set; set both or neither.")
     return url
 
 

@@ -16,6 +16,9 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from workstation.domain.errors import Refusal, Unavailable
+from workstation.store.waits import Openings, PoolUse, PoolWatch
+from workstation.store.ways import Way, find_way
+from workstation.telemetry import clock
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Row: TypeAlias = asyncpg.Record
@@ -25,16 +28,6 @@ HOT_DEADLINE: Final = timedelta(seconds=1.5)
 COLD_DEADLINE: Final = timedelta(seconds=10)
 CONNECT_DEADLINE: Final = timedelta(seconds=1.5)
 _RETRIES_AFTER_DEADLOCK: Final = 5
-
-# Young tables get bad plans, and a plan made for an empty queue stays with the connection that made it.
-_PINNED: Final = {
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "plan_cache_mode": "force_generic_plan",
-    "jit": "off",
-}
-_EVERYWHERE: Final = {"timezone": "UTC", "application_name": "workstation", "jit": "off"}
 
 _CUT_OFF = (
     OSError,
@@ -73,25 +66,51 @@ def translated() -> Iterator[None]:
 class Database:
     """The way to one PostgreSQL database. Made by connect(), closed by close()."""
 
-    def __init__(self, dsn: str, pool: asyncpg.Pool[asyncpg.Record]) -> None:
-        self._dsn = dsn
+    def __init__(self, way: Way, ear: Way | None, pool: asyncpg.Pool[asyncpg.Record], size: int) -> None:
+        self._way = way
+        self._ear = ear
         self._pool = pool
+        self._watch = PoolWatch(size, clock.monotonic)
         self._hot: list[HotConnection] = []
 
     @classmethod
-    async def connect(cls, dsn: str, *, pool_size: int = 8) -> Database:
-        """Open the pool; raises Unavailable when the database does not answer."""
+    async def connect(cls, dsn: str, *, pool_size: int = 8, direct_dsn: str | None = None) -> Database:
+        """Open the pool; raises Unavailable when the database does not answer.
+
+        direct_dsn leads to the same database past a pooler that stands at dsn.
+        """
         with translated():
+            way = await find_way(dsn, CONNECT_DEADLINE.total_seconds())
+            direct = way if direct_dsn is None else await find_way(direct_dsn, CONNECT_DEADLINE.total_seconds())
             pool = await asyncpg.create_pool(
                 dsn,
                 min_size=1,
                 max_size=pool_size,
                 timeout=CONNECT_DEADLINE.total_seconds(),
                 command_timeout=COLD_DEADLINE.total_seconds(),
-                server_settings=_EVERYWHERE,
                 max_inactive_connection_lifetime=60,
+                **way.pool_options(),
             )
-        return cls(dsn, pool)
+        return cls(way, None if direct.pooled else direct, pool, pool_size)
+
+    @property
+    def pooled(self) -> bool:
+        """Whether a pooler stands in front of the database."""
+        return self._way.pooled
+
+    @property
+    def can_listen(self) -> bool:
+        """Whether there is a way on which notifications come."""
+        return self._ear is not None
+
+    @property
+    def pool_use(self) -> PoolUse:
+        """How the pool fares."""
+        return self._watch.use()
+
+    def openings(self) -> dict[str, int]:
+        """How often each kept connection was opened again in the last ten minutes, by name."""
+        return {connection.name: connection.openings.again() for connection in self._hot}
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Connection]:
@@ -99,11 +118,28 @@ class Database:
         deadline = asyncio.get_running_loop().time() + CONNECT_DEADLINE.total_seconds()
         try:
             with translated():
-                async with self._pool.acquire(timeout=CONNECT_DEADLINE.total_seconds()) as connection:
+                async with self._acquired() as connection:
                     await _answer_by(connection, deadline)
                     yield connection
         except _CLASHED as error:
             raise Unavailable("The database was busy with the same rows; try again in a moment.") from error
+
+    @asynccontextmanager
+    async def _acquired(self) -> AsyncIterator[Connection]:
+        asked_at = self._watch.asked()
+        try:
+            connection = await self._pool.acquire(timeout=CONNECT_DEADLINE.total_seconds())
+        except BaseException:
+            self._watch.given_up(asked_at)
+            raise
+        self._watch.got(asked_at)
+        try:
+            yield connection
+        finally:
+            try:
+                await self._pool.release(connection)
+            finally:
+                self._watch.gave_back()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -113,17 +149,21 @@ class Database:
 
     def hot(self, name: str) -> HotConnection:
         """A kept connection with pinned plans, for statements of one kind that run one after the other."""
-        connection = HotConnection(self._dsn, name)
+        connection = HotConnection(self._way, name)
         self._hot.append(connection)
         return connection
 
     async def listen(
         self, channel: str, heard: Callable[[str], None], lost: Callable[[], None]
     ) -> asyncpg.Connection[asyncpg.Record]:
-        """A connection of its own that calls heard(payload) for each notification, and lost() when it ends."""
+        """A connection of its own that calls heard(payload) for each notification, and lost() when it ends.
+
+        Only where can_listen.
+        """
+        assert self._ear is not None
         with translated():
             connection = await asyncpg.connect(
-                self._dsn, timeout=CONNECT_DEADLINE.total_seconds(), server_settings=_EVERYWHERE
+                self._ear.dsn, timeout=CONNECT_DEADLINE.total_seconds(), **self._ear.options()
             )
             await connection.add_listener(channel, lambda _c, _pid, _channel, payload: heard(str(payload)))
             connection.add_termination_listener(lambda _connection: lost())
@@ -153,9 +193,10 @@ async def _answer_by(connection: Connection, deadline: float) -> None:
 class HotConnection:
     """One kept connection, opened when first needed and again after it was lost. Not for concurrent use."""
 
-    def __init__(self, dsn: str, name: str) -> None:
-        self._dsn = dsn
-        self._name = name
+    def __init__(self, way: Way, name: str) -> None:
+        self.name = name
+        self.openings = Openings(clock.monotonic)
+        self._way = way
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
 
     async def run(self, work: Callable[[Connection], Awaitable[T]], *, repeat: bool = False) -> T:
@@ -195,15 +236,12 @@ class HotConnection:
         if self._connection is None or self._connection.is_closed():
             with translated():
                 self._connection = await asyncpg.connect(
-                    self._dsn,
+                    self._way.dsn,
                     timeout=CONNECT_DEADLINE.total_seconds(),
                     command_timeout=HOT_DEADLINE.total_seconds(),
-                    server_settings={
-                        **_EVERYWHERE,
-                        **_PINNED,
-                        "application_name": f"workstation {self._name}",
-                    },
+                    **self._way.hot_options(self.name),
                 )
+            self.openings.opened()
         return self._connection
 
     def _drop(self) -> None:
