@@ -17,7 +17,6 @@ import pytest
 from tests.support.live_server import free_port
 from tests.support.postgres import TestServer, server_folder
 
-
 USER = "workstation"
 _LOCAL = "unix_socket_directories = '../socket, {sockets}'\nunix_socket_permissions = 0777\nhba_file = '{hba}'\n"
 _HBA = "local all all trust\n"
@@ -119,5 +118,3 @@ def open_postgres() -> Iterator[tuple[TestServer, Path]]:
             server.stop()
     finally:
         shutil.rmtree(sockets)
-
-

@@ -12,6 +12,7 @@ from workstation.api.limits import Limits
 from workstation.api.revocations import Revocations
 from workstation.dispatch.admission import Admission
 from workstation.dispatch.dispatcher import Dispatcher
+from workstation.domain.findings import Examined
 from workstation.services.audit import AuditTrail
 from workstation.services.signing import SigningKey
 from workstation.store.database import Database
@@ -42,6 +43,10 @@ async def _nothing_missing() -> tuple[str, ...]:
     return ()
 
 
+async def _nothing_found() -> Examined:
+    return Examined(())
+
+
 class LogSource(Protocol):
     """Where the output of started agents can be read. Raises NotFound, and RuntimeFailed when it cannot be read."""
 
@@ -59,7 +64,7 @@ class Dependencies:
     """Everything a handler may use.
 
     ordered() is called after an order to start or stop an agent, so that it is carried out at once. missing() tells
-    what is not ready yet, one sentence each; empty when all is.
+    what is not ready yet, one sentence each; empty when all is. examine() looks for what silently hurts the queue.
     """
 
     database: Database
@@ -74,3 +79,4 @@ class Dependencies:
     settings: ApiSettings = field(default_factory=ApiSettings)
     clock: Clock = field(default_factory=Clock)
     missing: Callable[[], Awaitable[tuple[str, ...]]] = _nothing_missing
+    examine: Callable[[], Awaitable[Examined]] = _nothing_found

@@ -27,6 +27,7 @@ from workstation.engine.supervisor import IssueToken, Supervisor, Surroundings
 from workstation.runtimes import log_files
 from workstation.runtimes.driver import Driver
 from workstation.runtimes.table import DriverSettings, make_drivers
+from workstation.server.checkup import Checkup
 from workstation.server.data_folder import DataFolder
 from workstation.server.readiness import Readiness
 from workstation.server.settings import Settings
@@ -109,6 +110,7 @@ def compose(
         ordered=supervise.nudge,
         settings=ApiSettings(allowed_origins=settings.allowed_origins),
         missing=readiness.missing,
+        examine=Checkup(database, dispatcher.wakeups, folder.path, lambda: loops).examine,
     )
     door = AgentDoor(dispatcher, node_id, settings.max_concurrent_tasks)
     app = create_app(using, sockets=door)

@@ -9,7 +9,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import uvicorn
 import uvloop
 
 from workstation.domain.errors import Refusal, Unavailable
+from workstation.domain.findings import Level
 from workstation.domain.principal import Role
 from workstation.engine.node import VERSION
 from workstation.server import logs, ports
@@ -28,7 +29,7 @@ from workstation.server.postgres.failure import PostgresFailure
 from workstation.server.postgres.options import PostgresOptions
 from workstation.server.seed import seed_builtins
 from workstation.server.settings import Settings
-from workstation.services import tokens
+from workstation.services import examination, tokens
 from workstation.services.signing import SigningKey
 from workstation.services.tokens import TokenWish
 from workstation.store.database import Database
@@ -45,13 +46,14 @@ class StartFailure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that is ready: where everything is."""
+    """A server that is ready: where everything is, and one sentence for each thing that may hurt it."""
 
     url: str
     database: str
     data_folder: Path
     server_log: Path
     agents: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ async def _serve(
             parts.readiness.started = True
             _settle_memory()
             _log.info("ready", url=url, node=str(folder.node_id()), version=VERSION)
-            told.announce(_where(settings, folder, url, dsn, parts))
+            told.announce(replace(_where(settings, folder, url, dsn, parts), warnings=await _warnings(database)))
             await stop.wait()
             _log.info("stopping")
             told.stopping()
@@ -254,6 +256,16 @@ def _where(settings: Settings, folder: DataFolder, url: str, dsn: str, parts: Pa
     database = f"embedded PostgreSQL: {dsn}" if settings.database_url is None else "DATABASE_URL"
     names = tuple(agent.name for agent in parts.dispatcher.roster.wanted())
     return Running(url, database, folder.path, folder.server_log, names)
+
+
+async def _warnings(database: Database) -> tuple[str, ...]:
+    """What is better known from the start than from a power cut."""
+    async with database.session() as connection:
+        found = await examination.durability(connection)
+    warnings = tuple(finding.message for finding in found if finding.level is not Level.OK)
+    for message in warnings:
+        _log.warning("not_durable", message=message)
+    return warnings
 
 
 class _Web(uvicorn.Server):

@@ -162,7 +162,7 @@ class Database:
         """
         assert self._ear is not None
         with translated():
-            connection = await asyncpg.connect(
+            connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
                 self._ear.dsn, timeout=CONNECT_DEADLINE.total_seconds(), **self._ear.options()
             )
             await connection.add_listener(channel, lambda _c, _pid, _channel, payload: heard(str(payload)))
@@ -235,12 +235,13 @@ class HotConnection:
     async def _open(self) -> asyncpg.Connection[asyncpg.Record]:
         if self._connection is None or self._connection.is_closed():
             with translated():
-                self._connection = await asyncpg.connect(
+                opened: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
                     self._way.dsn,
                     timeout=CONNECT_DEADLINE.total_seconds(),
                     command_timeout=HOT_DEADLINE.total_seconds(),
                     **self._way.hot_options(self.name),
                 )
+            self._connection = opened
             self.openings.opened()
         return self._connection
 

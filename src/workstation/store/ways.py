@@ -1,4 +1,4 @@
-"""How to speak with the database at an address: itself, or a pooler in front of it that lends a backend for each transaction."""
+"""How to speak with the database at an address: with itself, or with a pooler that lends a backend by transaction."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class Way:
         """Options of the driver for connections of every kind."""
         # Each statement is then parsed and planned when it runs, for the values and the tables of that moment: there is
         # no plan that grows old, which is what the pinned settings are for.
-        return {"server_settings": _SHARED, "statement_cache_size": 0} if self.pooled else {"server_settings": _EVERYWHERE}
+        return (
+            {"server_settings": _SHARED, "statement_cache_size": 0} if self.pooled else {"server_settings": _EVERYWHERE}
+        )
 
     def hot_options(self, name: str) -> dict[str, Any]:
         """Options of the driver for a kept connection, named in the list of what the database is busy with."""

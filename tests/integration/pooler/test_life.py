@@ -113,5 +113,7 @@ async def test_hundreds_of_tasks_live_and_a_killed_pooler_loses_none(pair: Pair,
     assert len(accepted) >= len(ids)
     assert pair.here.running and pair.there.running
     assert await pair.settings_of_backends() == 0
+    # This database has it off, and who starts a server on it is told at once.
+    assert "! fsync and full_page_writes: off in the database" in pair.here.output()
     log = pair.here.output() + pair.there.output()
     assert "prepared statement" not in log and "unsupported startup parameter" not in log

@@ -55,7 +55,7 @@ async def test_statements_of_many_connections_share_two_backends(pooled: str) ->
         assert answers == [1] * 13
     async with database.session() as connection:
         backends = await connection.fetchval(
-            "select count(*) from pg_stat_activity where datname = current_database() and backend_type = 'client backend'"
+            "select count(*) from pg_stat_activity where datname = current_database() and usename is not null"
         )
         assert backends <= 2
         assert await connection.fetchval("select count(*) from pg_prepared_statements") == 0

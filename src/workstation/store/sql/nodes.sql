@@ -11,6 +11,9 @@ where id <> $1 and lease_expires_at > now() and key_fingerprint is not null
 -- name: renew
 update nodes set lease_expires_at = now() + $2::interval where id = $1 returning id
 
+-- name: tell_clock
+update nodes set clock_ahead_ms = $2, clock_error_ms = $3 where id = $1
+
 -- name: leave
 delete from nodes where id = $1
 
