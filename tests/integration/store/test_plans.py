@@ -1,6 +1,7 @@
 """The statements that run all the time read no more than they need, and settling stays cheap for the table."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -100,6 +101,22 @@ async def test_completing_touches_no_index(spine: Spine) -> None:
     updated, hot = after[0] - before[0], after[1] - before[1]
     assert updated == 200
     assert hot > 190, "an index names a column that completing changes, or pages have no room left"
+
+
+ON_THE_WAY = (
+    *("submit", "find_by_idempotency_key", "lock_heads", "look_at_heads", "claim", "complete", "lock_held", "settle"),
+    *("find_attempts", "record_progress", "held_by", "list_running", "list_orphans", "sweep_claims", "get_tasks"),
+)
+
+
+@pytest.mark.parametrize("name", ON_THE_WAY)
+async def test_a_plan_made_while_there_are_no_tasks_is_good_when_there_are_many(spine: Spine, name: str) -> None:
+    nulls = [None] * max(map(int, re.findall(r"\$(\d+)", SQL[name])))
+    ask = f"explain (generic_plan, format json) {SQL[name]}"
+    plan = await spine.on(lambda c: c.fetchval(ask, *nulls))  # type: ignore[arg-type]
+    for node in nodes(json.loads(plan)[0]["Plan"]):
+        if node.get("Relation Name") == "agent_tasks" and node["Node Type"] not in ("ModifyTable", "Bitmap Heap Scan"):
+            assert "Index Cond" in node, node
 
 
 _INSTANCE = "array['5f1d7e5e-6f0c-4e0b-9a35-0c2d8b7c1a11']::uuid[]"

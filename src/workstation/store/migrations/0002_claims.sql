@@ -33,16 +33,16 @@ join agent_tasks t on t.id = a.task_id and t.attempt = a.attempt and t.status = 
 where a.outcome is null
 group by t.instance_id;
 
--- Every try at a task, as if each were a row.
+-- Every try at a task, as if each were a row. To be asked for one task at a time, laterally: a join reads it whole.
 create view attempts as
 select task_id, attempt, agent_id, instance_id, claimed_at, deadline_at, ended_at, outcome, error, usage
 from task_attempts where outcome is not null
 union all
-select id, attempt, agent_id, instance_id, started_at, deadline_at, null, null, null, null
+select id, attempt, agent_id, instance_id, started_at, deadline_at, null::timestamptz, null::text, null::jsonb, null::jsonb
 from agent_tasks where status = 'running'
 union all
 select id, attempt, agent_id, settled_by, started_at, started_at + timeout_ms * interval '1 millisecond', completed_at,
-       'completed', null, usage
+       'completed'::text, null::jsonb, usage
 from agent_tasks where status = 'completed' and settled_by is not null;
 
 -- That the agent of a task exists is asked once for each statement and agent, by the counts that every statement leaves,

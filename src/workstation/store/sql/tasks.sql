@@ -211,7 +211,7 @@ from settled
 select i.ord, a.outcome, a.instance_id, t.status, t.run_at
 from unnest($1::bigint[], $2::int[]) with ordinality as i (task_id, attempt, ord)
 join agent_tasks t on t.id = i.task_id
-join attempts a on a.task_id = i.task_id and a.attempt = i.attempt
+cross join lateral (select * from attempts where task_id = i.task_id and attempt = i.attempt offset 0) a
 
 -- name: record_progress
 update agent_tasks t
@@ -267,7 +267,7 @@ with due as materialized (
         select array_agg(t.id) as tasks, array_agg(t.attempt) as attempts, array_agg(t.deadline_at) as deadlines,
                min(t.deadline_at) as first_deadline
         from unnest(d.tasks, d.attempts) as h (task_id, attempt)
-        join agent_tasks t on t.id = h.task_id
+        cross join lateral (select * from agent_tasks where id = h.task_id offset 0) t
         where t.status = 'running' and t.attempt = h.attempt and t.instance_id = d.instance_id
     ) r
 ), ended as (
