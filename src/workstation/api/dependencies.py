@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from workstation.api.forwarded import Network
 from workstation.api.gateway.pull import PullSessions
 from workstation.api.keys import KeySource
 from workstation.api.limits import Limits
@@ -23,9 +24,13 @@ MAX_PAYLOAD_BYTES: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """Values the environment decides. allowed_origins is the list of ALLOWED_ORIGINS, `*` for any."""
+    """Values the environment decides. allowed_origins is the list of ALLOWED_ORIGINS, `*` for any.
+
+    trusted_proxies are the networks whose X-Forwarded-For counts.
+    """
 
     allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
     limits: Limits = field(default_factory=Limits)
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
     identity_provider: KeySource | None = None

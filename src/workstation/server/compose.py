@@ -108,7 +108,7 @@ def compose(
         pulling=PullSessions(dispatcher, node_id),
         logs=AgentLogs(database, folder),
         ordered=supervise.nudge,
-        settings=ApiSettings(allowed_origins=settings.allowed_origins),
+        settings=ApiSettings(settings.allowed_origins, settings.trusted_proxies),
         missing=readiness.missing,
         examine=Checkup(database, dispatcher.wakeups, folder.path, lambda: loops).examine,
     )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from workstation.api.forwarded import Network
 
 DEFAULT_DATA_DIR = "~/.local/share/workstation"
 LOOPBACK = "127.0.0.1"
@@ -29,6 +32,7 @@ class Settings:
     database_direct_url: str | None = None
     jwt_secret: bytes | None = field(default=None, repr=False)
     allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
     max_concurrent_tasks: int = 10
     pool_size: int = 8
     start_agents: bool = True
@@ -48,6 +52,7 @@ class Settings:
             database_direct_url=_direct_url(environ),
             jwt_secret=None if secret is None else secret.encode(),
             allowed_origins=_origins(environ),
+            trusted_proxies=_networks(environ),
             max_concurrent_tasks=_number(environ, "MAX_CONCURRENT_TASKS", 10, 1, 100_000),
             pool_size=_number(environ, "WORKSTATION_POOL_SIZE", 8, 2, 200),
             agent_env={name: environ[name] for name in PASSED_ON if name in environ},
@@ -78,6 +83,16 @@ def _direct_url(environ: Mapping[str, str]) -> str | None:
     if url is not None and not environ.get("DATABASE_URL"):
         raise SettingsError("DATABASE_DIRECT_URL goes with DATABASE_URL, which is not set; set both or neither.")
     return url
+
+
+def _networks(environ: Mapping[str, str]) -> tuple[Network, ...]:
+    parts = [part.strip() for part in environ.get("WORKSTATION_TRUSTED_PROXIES", "").split(",")]
+    try:
+        return tuple(ip_network(part) for part in parts if part)
+    except ValueError as error:
+        raise SettingsError(
+            f"WORKSTATION_TRUSTED_PROXIES has a part that is no network ({error}); write 127.0.0.1,10.0.0.0/8."
+        ) from error
 
 
 def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -18,3 +18,10 @@ def test_an_address_that_is_none_of_postgresql_is_refused_by_name(name: str) -> 
     good = {"DATABASE_URL": "postgresql://pooler/db"}
     with pytest.raises(SettingsError, match=f"^{name} must begin with postgresql://"):
         Settings.from_environment({**good, name: "mysql://elsewhere/db"})
+
+
+def test_trusted_proxies_are_addresses_and_networks() -> None:
+    trusted = Settings.from_environment({"WORKSTATION_TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8"}).trusted_proxies
+    assert [str(network) for network in trusted] == ["127.0.0.1/32", "10.0.0.0/8"]
+    with pytest.raises(SettingsError, match=r"WORKSTATION_TRUSTED_PROXIES has a part .*10\.0\.0\.1/8"):
+        Settings.from_environment({"WORKSTATION_TRUSTED_PROXIES": "10.0.0.1/8"})
