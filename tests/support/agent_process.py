@@ -52,7 +52,9 @@ class Journal:
 class AgentProcess:
     """A journalling agent that we start, as somebody else would start theirs."""
 
-    def __init__(self, server: LiveServer, agent_id: int, token: str, journal: Journal, name: str) -> None:
+    def __init__(
+        self, server: LiveServer, agent_id: int, token: str, journal: Journal, name: str, **environment: str
+    ) -> None:
         self.log = server.folder / f"{name}.log"
         own = {
             "WORKSTATION_URL": server.url,
@@ -65,7 +67,7 @@ class AgentProcess:
             self._process = subprocess.Popen(
                 [sys.executable, str(PROGRAM)],
                 cwd=server.folder,
-                env={**os.environ, **own},
+                env={**os.environ, **own, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
