@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from tests.support.live_server import ROOT, free_port
 
 CONFIGURATION = ROOT / "deploy" / "nginx.conf"
+UPSTREAM = ROOT / "deploy" / "upstream.conf"
 
 
 def program() -> str:
@@ -65,10 +66,10 @@ class TlsProxy:
         self.certificate, key = write_certificate(self.folder)
         self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
+        servers = UPSTREAM.read_text().replace(":3001", f":{first}").replace(":3002", f":{second}")
+        (self.folder / "upstream.conf").write_text(servers)
         text = CONFIGURATION.read_text()
         for what, instead in (
-            (r"127\.0\.0\.1:3001\b", f"127.0.0.1:{first}"),
-            (r"127\.0\.0\.1:3002\b", f"127.0.0.1:{second}"),
             (r"listen 443 ssl", f"listen 127.0.0.1:{self.port} ssl"),
             (r"/etc/nginx/workstation\.crt", str(self.certificate)),
             (r"/etc/nginx/workstation\.key", str(key)),
