@@ -18,7 +18,7 @@ from workstation.services import examination
 from workstation.store import examination as store
 from workstation.store.database import Database
 
-SLOW_WAIT: Final = timedelta(milliseconds=100)
+SLOW_WAIT: Final = timedelta(milliseconds=500)
 MANY_OPENINGS: Final = 3
 LATE_LOOP: Final = timedelta(seconds=60)
 GIB: Final = 1024**3

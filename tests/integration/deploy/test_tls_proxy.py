@@ -17,6 +17,9 @@ from tests.support.live_server import LiveServer
 from tests.support.tls_proxy import TlsProxy
 from tests.support.waiting import until
 
+from workstation_sdk import Client
+from workstation_sdk.errors import Unreachable
+
 SECRET = "a secret of both servers, 32 bytes long"
 
 
@@ -114,6 +117,19 @@ async def test_a_server_that_goes_down_is_left_out_without_an_error(proxied: Pro
     assert (await going)[0] == 0
     assert states == {200}
     assert await proxied.done(wait=60) == "completed"
+
+
+async def test_a_client_of_the_sdk_believes_the_authorities_it_is_told_of(
+    proxied: Proxied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ready() -> object:
+        with Client(proxied.proxy.url, proxied.servers[0].token) as client:
+            return client.call("GET", "/ready", tries=1)
+
+    with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
+        await asyncio.to_thread(ready)
+    monkeypatch.setenv("SSL_CERT_FILE", str(proxied.proxy.certificate))
+    assert await asyncio.to_thread(ready) == {"status": "ready"}
 
 
 async def test_each_address_without_a_token_has_a_limit_of_its_own_that_no_header_widens(proxied: Proxied) -> None:

@@ -78,7 +78,7 @@ async def test_waits_for_a_connection_are_a_warning_while_none_is_in_vain(spine:
 
     async def hold() -> None:
         async with database.session() as connection:
-            await connection.execute("select pg_sleep(0.3)")
+            await connection.execute("select pg_sleep(0.7)")
 
     async with replica(database) as busy:
         await asyncio.gather(hold(), hold())
