@@ -1,3 +1,7 @@
+-- Every statement here that gets many tasks by number looks them up one by one, whatever the plan was told of sizes when
+-- it was made: by `id = any (array[…])`, which is no join, or by a lateral look-up with `offset 0`. As a plain join it may
+-- be turned round (all tasks first, then the list for each of them), and a plan made for a young table stays.
+
 -- name: take_ids
 select nextval('agent_tasks_id_seq') from generate_series(1, $1::int)
 
@@ -55,7 +59,10 @@ from inserted
 -- name: find_by_idempotency_key
 select i.ord, t.id, t.request_hash
 from unnest($1::text[], $2::text[]) with ordinality as i (created_by, idempotency_key, ord)
-join agent_tasks t on t.created_by = i.created_by and t.idempotency_key = i.idempotency_key
+cross join lateral (
+    select id, request_hash from agent_tasks
+    where created_by = i.created_by and idempotency_key = i.idempotency_key offset 0
+) t
 
 -- name: lock_heads
 -- The next claimable tasks of each lane, locked. The loop over ranks keeps a million tasks that are not yet due from
@@ -105,7 +112,7 @@ with taken as (
     set status = 'running', instance_id = c.instance_id, agent_id = c.agent_id, attempt = t.attempt + 1,
         started_at = now(), deadline_at = now() + t.timeout_ms * interval '1 millisecond', version = t.version + 1
     from unnest($1::bigint[], $2::uuid[], $3::bigint[]) as c (task_id, instance_id, agent_id)
-    where t.id = c.task_id
+    where t.id = any (array[c.task_id])
       and (select n.status from agent_instances n where n.id = c.instance_id) = 'live'
       and (select coalesce(agent_gate(a.removed_at, a.desired_status, a.status, a.health_status),
                            task_gate(t.status, t.run_at, t.capability, a.health_status, now()))
@@ -151,7 +158,8 @@ with done as (
         instance_id = null, deadline_at = null, completed_at = now(), error = null, version = t.version + 1
     from unnest($1::bigint[], $2::int[], $3::uuid[], $4::text[], $5::text[])
          as i (task_id, attempt, instance_id, result, usage)
-    where t.id = i.task_id and t.status = 'running' and t.attempt = i.attempt and t.instance_id = i.instance_id
+    where t.id = any (array[i.task_id])
+      and t.status = 'running' and t.attempt = i.attempt and t.instance_id = i.instance_id
     returning t.id, t.attempt, t.agent_id, t.type, t.created_by, t.version, t.settled_by
 ), told as (
     insert into events (type, tasks, versions, attempts, agents, task_types, owners)
@@ -164,7 +172,7 @@ select id, attempt, settled_by from done
 -- name: lock_held
 select t.id, t.attempt, t.instance_id, t.retry_count, t.max_retries, t.lost_count, t.release_count, t.agent_id
 from unnest($1::bigint[], $2::int[], $3::uuid[]) as i (task_id, attempt, instance_id)
-join agent_tasks t on t.id = i.task_id
+join agent_tasks t on t.id = any (array[i.task_id])
 where t.status = 'running' and t.attempt = i.attempt and t.instance_id = i.instance_id
 order by t.id
 for update of t
@@ -186,7 +194,7 @@ with settled as (
                 $9::text[], $10::text[], $11::text[], $12::bigint[], $13::uuid[])
          as i (task_id, attempt, status, delay, retry_count, lost_count, release_count, dead_letter,
                error, outcome, outcome_error, held_by, instance_id)
-    where t.id = i.task_id and t.status = 'running' and t.attempt = i.attempt
+    where t.id = any (array[i.task_id]) and t.status = 'running' and t.attempt = i.attempt
     returning t.id, t.attempt, t.started_at, t.timeout_ms, t.status, t.run_at, t.type, t.created_by, t.version, t.lane,
               i.outcome, i.outcome_error, i.held_by, i.instance_id
 ), ended as (
@@ -210,7 +218,7 @@ from settled
 -- name: find_attempts
 select i.ord, a.outcome, a.instance_id, t.status, t.run_at
 from unnest($1::bigint[], $2::int[]) with ordinality as i (task_id, attempt, ord)
-join agent_tasks t on t.id = i.task_id
+cross join lateral (select * from agent_tasks where id = i.task_id offset 0) t
 cross join lateral (select * from attempts where task_id = i.task_id and attempt = i.attempt offset 0) a
 
 -- name: record_progress
@@ -220,12 +228,12 @@ set progress = jsonb_strip_nulls(jsonb_build_object(
         'data', coalesce(i.data::jsonb, t.progress -> 'data')))
 from unnest($1::bigint[], $2::int[], $3::uuid[], $4::float8[], $5::text[], $6::text[])
      as i (task_id, attempt, instance_id, percent, message, data)
-where t.id = i.task_id and t.status = 'running' and t.attempt = i.attempt and t.instance_id = i.instance_id
+where t.id = any (array[i.task_id])
+      and t.status = 'running' and t.attempt = i.attempt and t.instance_id = i.instance_id
 returning t.id, t.attempt
 
 -- name: held_by
--- What the database holds for these instances. The offset keeps the plan from reading the whole table of tasks when it
--- believes that there are many claims.
+-- What the database holds for these instances.
 select t.id, t.attempt, t.instance_id, t.agent_id, t.type, t.payload, t.priority, t.timeout_ms, t.deadline_at,
        t.progress -> 'data' as checkpoint, t.lost_count > 0 as suspect
 from claims c
@@ -291,9 +299,9 @@ select t.id, t.agent_id, r.name as agent_name, t.type, t.payload, t.priority, t.
        t.retry_count, t.max_retries, t.created_at, t.started_at, t.completed_at, t.capability, t.region, t.run_at,
        t.timeout_ms, t.attempt, t.lost_count, t.deadline_at, t.error, t.progress, t.dead_letter, t.idempotency_key,
        t.instance_id
-from agent_tasks t
+from unnest($1::bigint[]) as i (id)
+cross join lateral (select * from agent_tasks where id = i.id offset 0) t
 left join agent_registry r on r.id = t.agent_id
-where t.id = any ($1::bigint[])
 
 -- name: list_tasks
 -- Newest first. Filters that no index serves look at the newest 100,000 rows below the cursor.
@@ -324,13 +332,16 @@ with held as (
     for update
 ), cancelled as (
     update agent_tasks t
-    set status = 'cancelled', instance_id = null, deadline_at = null, completed_at = now(), version = t.version + 1
+    -- it may have waited for a claim that began after it
+    set status = 'cancelled', instance_id = null, deadline_at = null, completed_at = greatest(now(), t.started_at),
+        version = t.version + 1
     from held h
     where t.id = h.id
-    returning t.id, t.version, t.attempt, t.agent_id, t.type, t.created_by, h.instance_id, h.started_at, h.deadline_at
+    returning t.id, t.version, t.attempt, t.agent_id, t.type, t.created_by, t.completed_at, h.instance_id,
+              h.started_at, h.deadline_at
 ), ended as (
     insert into task_attempts (task_id, attempt, agent_id, instance_id, claimed_at, deadline_at, ended_at, outcome)
-    select id, attempt, agent_id, instance_id, started_at, deadline_at, now(), 'cancelled'
+    select id, attempt, agent_id, instance_id, started_at, deadline_at, completed_at, 'cancelled'
     from cancelled where instance_id is not null
 ), told as (
     insert into events (type, actor, tasks, versions, attempts, agents, task_types, owners)

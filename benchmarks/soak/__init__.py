@@ -1,0 +1,1 @@
+"""A steady mixed load for an hour: does any process grow?"""
