@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import structlog
@@ -38,7 +39,7 @@ class Wakeups:
         self._echoes: dict[str, asyncio.Future[None]] = {}
         self.others = 0
         self.hears = False
-        self.heard_at: float | None = None
+        self._heard_at: float | None = None
 
     def tell(self, kind: str, names: Iterable[str]) -> None:
         """Tell the other replicas; nothing is sent while there are none."""
@@ -70,6 +71,13 @@ class Wakeups:
     def misses_hints(self) -> bool:
         """Whether others may send hints that do not come: what they tell of has to be looked for more often."""
         return self.others > 0 and not self.hears
+
+    @property
+    def silent_for(self) -> timedelta | None:
+        """How long nothing was heard, an echo of ours neither; None when nothing ever was."""
+        if self._heard_at is None:
+            return None
+        return timedelta(seconds=asyncio.get_running_loop().time() - self._heard_at)
 
     async def listen(self) -> None:
         """Hear hints for as long as the database can be listened to, on a connection that is opened again when it ends.
@@ -121,7 +129,7 @@ class Wakeups:
         return self._deaf.is_set()
 
     def _on_hint(self, payload: str) -> None:
-        self.heard_at = asyncio.get_running_loop().time()
+        self._heard_at = asyncio.get_running_loop().time()
         node, kind, names = json.loads(payload)
         if node != self._node:
             self._heard(kind, names)

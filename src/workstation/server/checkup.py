@@ -60,10 +60,12 @@ class Checkup:
             ]
         took = await self.wakeups.echo()
         if took is None or not self.wakeups.hears:
+            silence = self.wakeups.silent_for
+            last = "none has come since the start" if silence is None else f"the last came {in_words(silence)} ago"
             return [
                 problem(
                     "listener",
-                    f"A notification to ourselves does not come within {ECHO_SECONDS:g} s, so {where} are not "
+                    f"A notification to ourselves does not come within {ECHO_SECONDS:g} s ({last}), so {where} are not "
                     "heard and work is looked for instead: look into the log for why, and whether DATABASE_DIRECT_URL "
                     "leads to the same database without a pooler.",
                 )
