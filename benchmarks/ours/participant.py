@@ -111,7 +111,7 @@ class Workstation:
         sample = Sample()
         with tempfile.TemporaryDirectory(prefix="bench-ws-", ignore_cleanup_errors=True) as temporary:
             folder = Path(temporary) / "data"
-            async with running_server(folder) as server, _bench(server, sample) as bench:
+            async with running_server(folder) as server, bench_on(server, sample) as bench:
                 sample.values["first_start_s"] = server.ready_seconds
                 await pick_up(bench, effort.of(PICKUPS))
                 await post_only(bench, effort.of(SINGLE_TASKS))
@@ -128,7 +128,8 @@ class Workstation:
 
 
 @asynccontextmanager
-async def _bench(server: Server, sample: Sample) -> AsyncIterator[Bench]:
+async def bench_on(server: Server, sample: Sample) -> AsyncIterator[Bench]:
+    """A turn on a running server: an agent of its own, tokens for it and for the users, nothing else at work."""
     admin = await server.token("--role", "admin")
     face = Face(server.url, admin)
     try:

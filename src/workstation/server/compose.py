@@ -19,7 +19,7 @@ from workstation.dispatch.admission import Admission
 from workstation.dispatch.dispatcher import Chances, Dispatcher
 from workstation.domain.principal import Role
 from workstation.engine.health import HealthWatch
-from workstation.engine.janitor import Janitor, Retention
+from workstation.engine.janitor import Janitor
 from workstation.engine.loop import Loop
 from workstation.engine.node import NodeLease
 from workstation.engine.reaper import Reaper
@@ -117,7 +117,7 @@ def compose(
     door.authenticated_by(app.authenticator.authenticate)
     revocations.on_revoked(door.close_revoked)
     reaper = Reaper(database, dispatcher, clock.monotonic)
-    janitor = Janitor(database, Retention())
+    janitor = Janitor(database, settings.retention)
     node = NodeLease(database, node_id, url, key.fingerprint)
     loops = (
         supervise,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from workstation.api.forwarded import Network
+from workstation.engine.janitor import Retention
 
 DEFAULT_DATA_DIR = "~/.local/share/workstation"
 LOOPBACK = "127.0.0.1"
@@ -35,6 +37,7 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = ()
     max_concurrent_tasks: int = 10
     pool_size: int = 8
+    retention: Retention = field(default_factory=Retention)
     start_agents: bool = True
     agent_env: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -55,6 +58,7 @@ class Settings:
             trusted_proxies=_networks(environ),
             max_concurrent_tasks=_number(environ, "MAX_CONCURRENT_TASKS", 10, 1, 100_000),
             pool_size=_number(environ, "WORKSTATION_POOL_SIZE", 8, 2, 200),
+            retention=_retention(environ),
             agent_env={name: environ[name] for name in PASSED_ON if name in environ},
             environment=dict(environ),
         )
@@ -67,6 +71,21 @@ def _number(environ: Mapping[str, str], name: str, default: int, least: int, mos
     if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
         raise SettingsError(f"{name} is {text!r} and must be a whole number from {least} to {most}.")
     return int(text)
+
+
+def _retention(environ: Mapping[str, str]) -> Retention:
+    usual = Retention()
+
+    def days(name: str, default: timedelta) -> timedelta:
+        return timedelta(days=_number(environ, name, default.days, 1, 36_500))
+
+    return Retention(
+        tasks=days("WORKSTATION_KEEP_TASKS_DAYS", usual.tasks),
+        attempts=days("WORKSTATION_KEEP_ATTEMPTS_DAYS", usual.attempts),
+        events=days("WORKSTATION_KEEP_EVENTS_DAYS", usual.events),
+        instances=days("WORKSTATION_KEEP_INSTANCES_DAYS", usual.instances),
+        audit=days("WORKSTATION_KEEP_AUDIT_DAYS", usual.audit),
+    )
 
 
 def _database_url(environ: Mapping[str, str], name: str) -> str | None:

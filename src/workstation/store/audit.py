@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from workstation.store.database import Connection
+from workstation.store.database import Connection, affected
 from workstation.store.statements import load
 
 _SQL = load("audit")
@@ -60,3 +60,8 @@ async def list_entries(
     """Newest first, below the cursor."""
     rows = await connection.fetch(_SQL["list_entries"], before, actor, action, limit)
     return [AuditRow(*row) for row in rows]
+
+
+async def prune(connection: Connection, limit: int, older_than: timedelta) -> int:
+    """Delete entries older than this, the oldest first; returns how many."""
+    return affected(await connection.execute(_SQL["prune"], limit, older_than))

@@ -43,6 +43,11 @@ _REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncp
 _CLASHED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
+def affected(tag: object) -> int:
+    """How many rows a statement changed, from its command tag (`DELETE 7`)."""
+    return int(str(tag).rsplit(" ", 1)[-1])
+
+
 class DataRefused(Exception):
     """The database will not take this data; constraint names the rule where there is one."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from workstation.store.database import Connection
+from workstation.store.database import Connection, affected
 from workstation.store.statements import load
 
 _SQL = load("history")
@@ -24,3 +24,9 @@ async def drop_partitions(connection: Connection, table: str, older_than: timede
         raise ValueError(f"{table} has no partitions by day.")
     for row in await connection.fetch(_SQL["list_expired"], table, older_than):
         await connection.execute(f'drop table "{row["name"]}"')
+
+
+async def prune_default(connection: Connection, table: str, limit: int, older_than: timedelta) -> int:
+    """Delete what is older than this from the partition of rows that have no other; returns how many."""
+    name = {"task_attempts": "prune_attempts", "events": "prune_events"}[table]
+    return affected(await connection.execute(_SQL[name], limit, older_than))

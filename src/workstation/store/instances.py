@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from workstation.store.database import Connection, Row
+from workstation.store.database import Connection, Row, affected
 from workstation.store.statements import load
 
 _SQL = load("instances")
@@ -97,9 +97,9 @@ async def list_alive(connection: Connection, agent_id: int) -> list[Row]:
     return await connection.fetch(_SQL["list_alive"], agent_id)
 
 
-async def prune_instances(connection: Connection, limit: int) -> int:
+async def prune_instances(connection: Connection, limit: int, older_than: timedelta) -> int:
     """Delete instances that ended a week ago and hold nothing; returns how many."""
-    return int((await connection.execute(_SQL["prune_instances"], limit)).rsplit(" ", 1)[-1])
+    return affected(await connection.execute(_SQL["prune_instances"], limit, older_than))
 
 
 async def finish_launch(connection: Connection, launch_id: UUID, reason: str) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
-from workstation.store.database import Connection, Row
+from workstation.store.database import Connection, Row, affected
 from workstation.store.statements import load
 
 _SQL = load("launches")
@@ -52,3 +53,8 @@ async def list_supervised(connection: Connection) -> Sequence[Row]:
 async def list_launches(connection: Connection, agent_id: int, limit: int) -> list[Row]:
     """The last starts of an agent, newest first."""
     return await connection.fetch(_SQL["list_launches"], agent_id, limit)
+
+
+async def prune(connection: Connection, limit: int, older_than: timedelta) -> int:
+    """Delete starts that ended longer ago than this; returns how many."""
+    return affected(await connection.execute(_SQL["prune"], limit, older_than))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -352,15 +352,26 @@ async def fold_counts(connection: Connection, limit: int) -> int:
     return int(await connection.fetchval(_SQL["fold_counts"], limit))
 
 
-async def forget_idempotency_keys(connection: Connection, limit: int) -> int:
-    """Free idempotency keys of tasks that ended over 24 hours ago; returns how many."""
-    return _affected(await connection.execute(_SQL["forget_idempotency_keys"], limit))
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """One stretch of tasks was looked at: how many were changed, the last number, whether those after it are due too.
+
+    settled is the number up to which nothing is left to do; None: the last one.
+    """
+
+    n: int
+    last: int | None
+    more: bool
+    settled: int | None = None
 
 
-async def prune_tasks(connection: Connection, limit: int, older_than: timedelta) -> int:
-    """Delete tasks that ended longer ago than this; returns how many."""
-    return _affected(await connection.execute(_SQL["prune_tasks"], limit, older_than))
+async def free_keys(connection: Connection, after: int, limit: int) -> Stretch:
+    """Free the idempotency keys of tasks that ended over 24 hours ago, in so many tasks after a number."""
+    (row,) = await connection.fetch(_SQL["free_keys"], after, limit)
+    return Stretch(row["n"], row["last"], bool(row["more"]), row["settled"])
 
 
-def _affected(tag: Any) -> int:
-    return int(str(tag).rsplit(" ", 1)[-1])
+async def prune_tasks(connection: Connection, after: int, limit: int, older_than: timedelta) -> Stretch:
+    """Delete the tasks that ended longer ago than this, in so many tasks after a number."""
+    (row,) = await connection.fetch(_SQL["prune_tasks"], after, limit, older_than)
+    return Stretch(row["n"], row["last"], bool(row["more"]))

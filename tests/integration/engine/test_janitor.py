@@ -75,19 +75,93 @@ async def test_finished_tasks_go_after_their_time_and_dead_letters_stay(spine: S
     assert {row[0] for row in await spine.fetch("select id from agent_tasks")} == {young, dead, open_}
 
 
-async def test_pruning_takes_a_thousand_at_a_time(spine: Spine, janitor: Janitor) -> None:
+async def old_tasks(spine: Spine, n: int, **columns: str) -> int:
+    """An agent with so many completed tasks of 40 days ago."""
     agent = await spine.agent()
+    more = "".join(f", {name}" for name in columns), "".join(f", {value}" for value in columns.values())
     await spine.execute(
-        "insert into agent_tasks (agent_id, type, payload, status, completed_at)"
-        " select $1, 't', '{}', 'completed', now() - interval '40 days' from generate_series(1, 2500)",
+        f"insert into agent_tasks (agent_id, type, payload, status, created_by, created_at, completed_at{more[0]})"
+        " select $1, 't', '{}', 'completed', 'alice', now() - interval '40 days', now() - interval '40 days'"
+        f"{more[1]} from generate_series(1, {n}) n",
         agent,
     )
+    return agent
+
+
+async def test_pruning_takes_a_thousand_at_a_time(spine: Spine, janitor: Janitor) -> None:
+    agent = await old_tasks(spine, 2500)
     left = []
     while await janitor.tidy_once():
         left.append(await spine.value("select count(*) from agent_tasks"))
     assert left == [1500, 500]
     assert await spine.value("select count(*) from agent_tasks") == 0
     assert (await agents.get_statistics(spine.database, agent)).completed == 2500
+
+
+async def test_pruning_passes_over_what_has_to_stay(spine: Spine, janitor: Janitor) -> None:
+    agent = await spine.agent()
+    await spine.submit(*(new(agent) for _ in range(1200)))
+    await spine.execute("update agent_tasks set created_at = now() - interval '50 days'")
+    gone = await old_tasks(spine, 300)
+    while await janitor.tidy_once():
+        pass
+    assert await spine.value("select count(*) from agent_tasks where agent_id = $1", gone) == 0
+    assert await spine.value("select count(*) from agent_tasks") == 1200
+
+
+async def test_a_pass_over_tasks_ends_at_the_first_stretch_of_young_ones(spine: Spine, janitor: Janitor) -> None:
+    agent = await spine.agent()
+    await spine.submit(*(new(agent) for _ in range(2500)))
+    assert await janitor.tidy_once() == 0
+
+
+async def test_keys_are_freed_stretch_by_stretch_and_those_still_needed_later(spine: Spine, janitor: Janitor) -> None:
+    keyed = {"idempotency_key": "'k' || n", "request_hash": "'1'::bytea"}
+    agent = await spine.agent()
+    (slow,) = await spine.submit(new(agent, idempotency_key="slow", request_hash=b"1"))
+    await spine.execute("update agent_tasks set created_at = now() - interval '29 days'")
+    await old_tasks(spine, 2100, **keyed)
+    await spine.execute("update agent_tasks set completed_at = now() - interval '2 days' where id <> $1", slow)
+    while await janitor.tidy_once():
+        pass
+    assert await spine.value("select array_agg(id) from agent_tasks where idempotency_key is not null") == [slow]
+    await spine.execute(
+        "update agent_tasks set status = 'cancelled', completed_at = now() - interval '25 hours' where id = $1", slow
+    )
+    while await janitor.tidy_once():
+        pass
+    assert await spine.value("select count(*) from agent_tasks where idempotency_key is not null") == 0
+
+
+async def test_what_came_to_no_partition_of_its_own_goes_as_well(spine: Spine, janitor: Janitor) -> None:
+    await spine.execute(
+        "insert into events (type, at) select 'old', now() - interval '40 days' from generate_series(1, 9)"
+    )
+    await spine.execute(
+        "insert into task_attempts"
+        " (task_id, attempt, agent_id, instance_id, claimed_at, deadline_at, ended_at, outcome)"
+        " select n, 1, 1, gen_random_uuid(), now() - interval '40 days', now(), now(), 'failed'"
+        " from generate_series(1, 9) n"
+    )
+    assert await janitor.partition_once() == 0
+    assert await spine.value("select count(*) from events where type = 'old'") == 0
+    assert await spine.value("select count(*) from task_attempts") == 0
+
+
+async def test_old_starts_and_old_audit_entries_go(spine: Spine, janitor: Janitor) -> None:
+    agent = await spine.agent()
+    await spine.execute(
+        "insert into agent_launches (id, agent_id, replica, driver, status, ended_at)"
+        " select gen_random_uuid(), $1, n, 'process', 'ended', now() - n * interval '1 day' from unnest(array[6, 8]) n",
+        agent,
+    )
+    await spine.execute(
+        "insert into audit_log (at, actor, action, status)"
+        " select now() - n * interval '1 day', 'root', 'stop', 200 from unnest(array[400, 300]) n"
+    )
+    await janitor.tidy_once()
+    assert await spine.value("select array_agg(replica) from agent_launches") == [6]
+    assert await spine.value("select count(*) from audit_log") == 1
 
 
 async def test_old_instances_go_unless_they_hold_something(spine: Spine, janitor: Janitor) -> None:

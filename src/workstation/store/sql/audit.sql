@@ -10,3 +10,9 @@ where ($1::bigint is null or id < $1)
   and ($3::text is null or action = $3)
 order by id desc
 limit $4
+
+-- name: prune
+delete from audit_log
+where id = any (array(
+    select id from (select id, at from audit_log order by id limit $1) oldest where at < now() - $2::interval
+))

@@ -32,3 +32,14 @@ join pg_class c on c.oid = i.inhrelid
 where i.inhparent = to_regclass($1) and c.relname ~ ('^' || $1 || '_[0-9]{8}$')
   and to_date(right(c.relname, 8), 'YYYYMMDD') + interval '1 day' < now() - $2::interval
 order by 1
+
+-- name: prune_attempts
+-- Rows that came before their partition was made, or by hand.
+delete from task_attempts_default
+where ctid = any (array(
+    select ctid from task_attempts_default where claimed_at < now() - $2::interval and outcome is not null limit $1
+))
+
+-- name: prune_events
+delete from events_default
+where ctid = any (array(select ctid from events_default where at < now() - $2::interval limit $1))

@@ -67,7 +67,7 @@ order by started_at
 delete from agent_instances
 where id = any (array(
     select n.id from agent_instances n
-    where n.status in ('ended', 'dead') and n.ended_at < now() - interval '7 days'
+    where n.status in ('ended', 'dead') and n.ended_at < now() - $2::interval
       and not exists (select from claims c where c.instance_id = n.id)
     limit $1
 ))

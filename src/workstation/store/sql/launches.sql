@@ -48,3 +48,9 @@ order by r.id
 -- name: list_launches
 select id, driver, handle, status, started_at, ready_at, ended_at, exit_code, reason
 from agent_launches where agent_id = $1 order by started_at desc limit $2
+
+-- name: prune
+delete from agent_launches
+where id = any (array(
+    select id from agent_launches where status = 'ended' and ended_at < now() - $2::interval limit $1
+))

@@ -436,20 +436,39 @@ with folded as (
 )
 select (select count(*) from folded) - (select count(*) from summed)
 
--- name: forget_idempotency_keys
-update agent_tasks set idempotency_key = null, request_hash = null
-where id = any (array(
-    select id from agent_tasks
-    where idempotency_key is not null and completed_at < now() - interval '24 hours'
-    limit $1
-))
+-- name: free_keys
+-- One stretch of tasks above a number, in the order in which they were created: the keys of those that ended a day ago are
+-- free. Says where to go on, and where to begin the next time, which is before the first task that still needs its key.
+with looked as materialized (
+    select id, created_at, completed_at, idempotency_key is not null as keyed
+    from agent_tasks where id > $1 order by id limit $2
+), freed as (
+    update agent_tasks t set idempotency_key = null, request_hash = null
+    from looked l
+    where t.id = any (array[l.id]) and l.keyed and t.completed_at < now() - interval '24 hours'
+    returning t.id
+)
+select max(l.id) as last,
+       min(l.id) filter (where l.keyed and f.id is null) - 1 as settled,
+       count(*) = $2 and max(l.created_at) < now() - interval '24 hours' as more,
+       count(f.id) as n
+from looked l
+left join freed f on f.id = l.id
 
 -- name: prune_tasks
-delete from agent_tasks
-where id = any (array(
-    select id from agent_tasks where completed_at < now() - $2::interval and not dead_letter order by id limit $1
-    for update skip locked
-))
+-- One stretch of tasks above a number, in the order in which they were created: those that ended long ago go, but for dead
+-- letters. A younger task than that ends it, for those after it are younger still.
+with looked as materialized (
+    select id, created_at from agent_tasks where id > $1 order by id limit $2
+), gone as (
+    delete from agent_tasks t
+    using looked l
+    where t.id = any (array[l.id]) and t.completed_at < now() - $3::interval and not t.dead_letter
+    returning 1
+)
+select max(id) as last, count(*) = $2 and max(created_at) < now() - $3::interval as more,
+       (select count(*) from gone) as n
+from looked
 
 -- name: count_of_agent
 -- All tasks of an agent by one creator.

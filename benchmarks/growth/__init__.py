@@ -1,0 +1,1 @@
+"""What a claim costs as the tables grow: backlogs, tasks not yet due, history, churn, and retention at work."""
