@@ -63,13 +63,10 @@ class Tables:
         )
         return None if pid is None else int(pid)
 
-    async def count_finished(self, agent_id: str) -> int:
-        """How many finished rows of an agent are there."""
-        return int(
-            await self._connection.fetchval(
-                "select count(*) from agent_tasks where agent_id = $1 and status = 'completed'", int(agent_id)
-            )
-        )
+    async def count_old(self) -> int:
+        """How many tasks of another time are there."""
+        counted = "select count(*) from agent_tasks where created_at < now() - interval '60 days'"
+        return int(await self._connection.fetchval(counted))
 
     async def size_mb(self) -> float:
         """The table of tasks with its indexes, in MB."""

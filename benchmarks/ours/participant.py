@@ -128,16 +128,16 @@ class Workstation:
 
 
 @asynccontextmanager
-async def bench_on(server: Server, sample: Sample) -> AsyncIterator[Bench]:
+async def bench_on(server: Server, sample: Sample, agent: str = "bench") -> AsyncIterator[Bench]:
     """A turn on a running server: an agent of its own, tokens for it and for the users, nothing else at work."""
     admin = await server.token("--role", "admin")
     face = Face(server.url, admin)
     try:
         await face.stop_running_agents()
-        agent_id = await face.register("bench")
-        agent = await server.token("--role", "agent", "--agent", agent_id)
+        agent_id = await face.register(agent)
+        agent_token = await server.token("--role", "agent", "--agent", agent_id)
         users = [await server.token("--role", "user", "--subject", f"bench-{n}") for n in range(USER_TOKENS)]
-        yield Bench(server, face, agent_id, agent, admin, users, sample)
+        yield Bench(server, face, agent_id, agent_token, admin, users, sample)
     finally:
         await face.close()
 

@@ -68,13 +68,16 @@ class Server:
 
 
 @asynccontextmanager
-async def running_server(folder: Path) -> AsyncIterator[Server]:
-    """`workstation up` on that data folder, yielded when it is ready and stopped with SIGTERM afterwards."""
+async def running_server(folder: Path, **settings: str) -> AsyncIterator[Server]:
+    """`workstation up` on that data folder, yielded when it is ready and stopped with SIGTERM afterwards.
+
+    `settings` are variables of its environment.
+    """
     port, log = free_port(), folder.parent / "server.log"
     with log.open("ab") as output:
         started = time.perf_counter()
         process = await asyncio.create_subprocess_exec(
-            COMMAND, "up", cwd=ROOT, env=_environment(folder, port), stdout=output, stderr=output,
+            COMMAND, "up", cwd=ROOT, env=_environment(folder, port) | settings, stdout=output, stderr=output,
             start_new_session=True,
         )  # fmt: skip
     try:

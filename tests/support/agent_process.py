@@ -53,11 +53,19 @@ class AgentProcess:
     """A journalling agent that we start, as somebody else would start theirs."""
 
     def __init__(
-        self, server: LiveServer, agent_id: int, token: str, journal: Journal, name: str, **environment: str
+        self,
+        server: LiveServer,
+        agent_id: int,
+        token: str,
+        journal: Journal,
+        name: str,
+        url: str | None = None,
+        **environment: str,
     ) -> None:
+        """url is for one that is told several addresses."""
         self.log = server.folder / f"{name}.log"
         own = {
-            "WORKSTATION_URL": server.url,
+            "WORKSTATION_URL": url or server.url,
             "WORKSTATION_TOKEN": token,
             "WORKSTATION_AGENT_ID": str(agent_id),
             "JOURNAL": str(journal.path),

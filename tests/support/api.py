@@ -136,7 +136,7 @@ async def running_api(dsn: str, settings: ApiSettings | None = None, at: Clock |
         audit,
         dispatcher,
         Admission(dispatcher.roster),
-        PullSessions(dispatcher, uuid4()),
+        PullSessions(dispatcher),
         logs,
         lambda: None,
         settings or ApiSettings(limits=UNLIMITED),
@@ -145,7 +145,7 @@ async def running_api(dsn: str, settings: ApiSettings | None = None, at: Clock |
         Checkup(database, dispatcher.wakeups, Path.cwd(), tuple).examine,
     )
     app = create_app(using)
-    door = AgentDoor(dispatcher, uuid4(), 10)
+    door = AgentDoor(dispatcher, 10)
     door.authenticated_by(app.authenticator.authenticate)
     app.sockets = door
     revocations.on_revoked(door.close_revoked)

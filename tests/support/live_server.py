@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,14 @@ READY_SECONDS = 60.0
 class LiveServer:
     """One server. Whoever makes it clears the folder; see guarded_folder."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None, options: Sequence[str] = ()) -> None:
         self.folder = folder
         self.data = folder / "data"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._output = folder / "server.out"
         self._environment = dict(environment or {})
+        self._options = tuple(options)
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: list[httpx.AsyncClient] = []
 
@@ -58,7 +59,7 @@ class LiveServer:
         began = time.monotonic()
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, "up"],
+                [sys.executable, "-c", PROGRAM, "up", *self._options],
                 cwd=ROOT,
                 env=self._whole_environment(),
                 stdin=subprocess.DEVNULL,
@@ -164,8 +165,11 @@ class LiveServer:
         return (await self.rows(query, *values))[0][0]
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A port nobody listens on, below those the kernel gives to clients.
+    """A port nobody listens on, another each time, below those the kernel gives to clients.
 
     A client that tries again and again could otherwise be given the very port it calls, and connect to itself.
     """
@@ -177,5 +181,7 @@ def free_port() -> int:
                 trial.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        if port not in _given:
+            _given.add(port)
             return port
     raise AssertionError("no port is free")

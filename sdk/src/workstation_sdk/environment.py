@@ -16,10 +16,24 @@ CREDENTIALS = "credentials.json"
 
 
 class Server(NamedTuple):
-    """Where a server listens and the token to show it; `url` is http://, https:// or unix:///path/of.socket."""
+    """Where a server listens and the token to show it; `url` is http://, https:// or unix:///path/of.socket.
+
+    `others` are the addresses of its replicas, to be asked in turn where it does not answer.
+    """
 
     url: str
     token: str
+    others: tuple[str, ...] = ()
+
+    @property
+    def addresses(self) -> tuple["Server", ...]:
+        """This server and its replicas, each by itself."""
+        return tuple(Server(url, self.token) for url in (self.url, *self.others))
+
+    @property
+    def urls(self) -> str:
+        """All addresses, as they are given in WORKSTATION_URL."""
+        return ",".join((self.url, *self.others))
 
     @property
     def socket_path(self) -> str | None:
@@ -63,6 +77,7 @@ def data_folder() -> Path:
 def find_server(url: str | None = None, token: str | None = None) -> Server:
     """Return the server to use: the arguments, else the environment, else the saved credentials.
 
+    An address may be a list of replicas, separated by commas.
     A saved token is only shown to the server it was saved for; a token without an address goes to that server.
     Raises `Misconfigured` when no token is found.
     """
@@ -73,7 +88,8 @@ def find_server(url: str | None = None, token: str | None = None) -> Server:
         url, token = saved.url, token or saved.token
     if not token:
         raise Misconfigured("no token: set WORKSTATION_TOKEN (`workstation token create` prints one)")
-    return Server(_checked(url or DEFAULT_URL), token)
+    first, *others = dict.fromkeys(_checked(each.strip()) for each in (url or DEFAULT_URL).split(","))
+    return Server(first, token, tuple(others))
 
 
 def find_launch() -> Launch:

@@ -39,7 +39,7 @@ async def find_agent(name: str, server: Server, *, offline: float) -> str:
     if (number := agent_of(server.token)) is not None:
         return number
     ends = monotonic() + offline
-    async with AsyncClient(server.url, server.token) as client:
+    async with AsyncClient(server.urls, server.token) as client:
         while True:
             try:
                 known = await client.agents.list()

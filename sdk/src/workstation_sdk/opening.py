@@ -20,6 +20,8 @@ from workstation_sdk.protocol import FRAME_LIMIT
 
 DEAD_INSTANCE = 4409
 OPEN_SECONDS = 5.0
+OPEN_SECONDS_OF_SEVERAL = 2.0
+"""Where there are others to go to, one that does not answer is not waited for as long."""
 PING_SECONDS = 5.0
 
 _FINAL: dict[int, tuple[type[WorkstationError], str]] = {
@@ -51,8 +53,8 @@ def final_error(close_code: int | None, reason: str | None = None) -> Workstatio
     return kind(f"{message} (the server says: {reason})" if reason else message, code=str(close_code))
 
 
-async def open_socket(server: Server, agent_id: str) -> ClientConnection:
-    """Connect; raises the final error of a refusal, or `Unreachable` when it may work later."""
+async def open_socket(server: Server, agent_id: str, *, within: float = OPEN_SECONDS) -> ClientConnection:
+    """Connect to one address; raises the final error of a refusal, or `Unreachable` when it may work later."""
     path = f"/api/agents/{quote(agent_id, safe='')}/connect"
     headers = {"Authorization": f"Bearer {server.token}"}
     try:
@@ -61,10 +63,10 @@ async def open_socket(server: Server, agent_id: str) -> ClientConnection:
                 server.socket_path,
                 f"ws://localhost{path}",
                 additional_headers=headers,
-                **_options(local=True),
+                **_options(within, local=True),
             )
         return await connect(
-            _socket_url(server.base, path), additional_headers=headers, **_options(local=server.is_local)
+            _socket_url(server.base, path), additional_headers=headers, **_options(within, local=server.is_local)
         )
     except InvalidStatus as error:
         code = _CLOSE_CODE_OF.get(error.response.status_code)
@@ -73,11 +75,11 @@ async def open_socket(server: Server, agent_id: str) -> ClientConnection:
         raise _unreachable(server, error) from error
 
 
-def _options(*, local: bool) -> dict[str, Any]:
+def _options(within: float, *, local: bool) -> dict[str, Any]:
     return {
         "compression": None,
         "max_size": FRAME_LIMIT,
-        "open_timeout": OPEN_SECONDS,
+        "open_timeout": within,
         "close_timeout": 1.0,
         "ping_interval": PING_SECONDS,
         "ping_timeout": PING_SECONDS,

@@ -13,7 +13,7 @@ from workstation_sdk.chance import full_jitter
 from workstation_sdk.declaration import Declaration
 from workstation_sdk.environment import Server
 from workstation_sdk.errors import Unreachable
-from workstation_sdk.opening import DEAD_INSTANCE, final_error, open_socket
+from workstation_sdk.opening import DEAD_INSTANCE, OPEN_SECONDS, OPEN_SECONDS_OF_SEVERAL, final_error, open_socket
 from workstation_sdk.session import Session
 from workstation_sdk.worker import Worker
 
@@ -37,7 +37,7 @@ class Patience:
 
 
 class Service:
-    """One agent served to one server."""
+    """One agent served to one server, or to one of its replicas at a time."""
 
     def __init__(
         self,
@@ -51,6 +51,8 @@ class Service:
     ) -> None:
         self._declaration = declaration
         self._server = server
+        self._addresses = server.addresses
+        self._at = 0
         self._agent_id = agent_id
         self._launch = launch
         self._resources = resources
@@ -139,21 +141,26 @@ class Service:
             failures = 0 if await self._connect_once() else failures + 1
             offline = self._loop.time() - self._last_contact
             if offline >= self._patience.offline:
-                raise Unreachable(f"no server at {self._server.url} for {offline:.0f} s: giving up")
-            await asyncio.sleep(full_jitter(failures, base=0.1, cap=2.0))
+                raise Unreachable(f"no server at {self._server.urls} for {offline:.0f} s: giving up")
+            await asyncio.sleep(full_jitter(failures // len(self._addresses), base=0.1, cap=2.0))
 
     async def _connect_once(self) -> bool:
         """Hold one connection until it closes; return whether it got as far as a welcome."""
+        server = self._addresses[self._at]
+        several = len(self._addresses) > 1
         try:
-            socket = await open_socket(self._server, self._agent_id)
+            socket = await open_socket(
+                server, self._agent_id, within=OPEN_SECONDS_OF_SEVERAL if several else OPEN_SECONDS
+            )
         except Unreachable as error:
             _log.info("%s", error)
+            self._try_the_next()
             return False
         welcomed = False
         session = Session(socket, self._worker, self._declaration, self._launch, self.drain)
         try:
             welcome = await session.open()
-            _log.info("%s is connected as agent %s", self._declaration.name, welcome.agent)
+            _log.info("%s is connected as agent %s to %s", self._declaration.name, welcome.agent, server.url)
             welcomed, self._session = True, session
             await session.run(welcome)
         except (ConnectionClosed, TimeoutError) as error:
@@ -175,3 +182,8 @@ class Service:
                 self._left = True
             else:
                 self._worker = Worker(self._declaration, self._resources)
+        else:
+            self._try_the_next()
+
+    def _try_the_next(self) -> None:
+        self._at = (self._at + 1) % len(self._addresses)

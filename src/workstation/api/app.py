@@ -98,6 +98,9 @@ class Application:
             )
         extra.append((b"x-request-id", call.request_id.encode()))
         self._cors.add(headers.get(b"origin"), extra)
+        if self.using.leaving():
+            # The next request of this client has to find a server that stays.
+            extra.append((b"connection", b"close"))
         if isinstance(reply, Stream):
             await sending.send_stream(reply, extra, receive, send)
         elif lingers:

@@ -69,7 +69,8 @@ class Dependencies:
     """Everything a handler may use.
 
     ordered() is called after an order to start or stop an agent, so that it is carried out at once. missing() tells
-    what is not ready yet, one sentence each; empty when all is. examine() looks for what silently hurts the queue.
+    what is not ready yet, one sentence each; empty when all is. leaving() is true while the server goes down. examine()
+    looks for what silently hurts the queue.
     """
 
     database: Database
@@ -84,4 +85,5 @@ class Dependencies:
     settings: ApiSettings = field(default_factory=ApiSettings)
     clock: Clock = field(default_factory=Clock)
     missing: Callable[[], Awaitable[tuple[str, ...]]] = _nothing_missing
+    leaving: Callable[[], bool] = lambda: False
     examine: Callable[[], Awaitable[Examined]] = _nothing_found

@@ -45,8 +45,8 @@ def find_status() -> dict[str, Any]:
             not_ready = unavailable.message
         overview = None if not_ready else get(client, "/api/agents/system/overview", tries=1)
     return {
-        "url": server.url,
-        "process": _process(server.url),
+        "url": server.urls,
+        "process": _process(server.urls),
         "ready": not_ready is None,
         "not_ready": not_ready,
         "data_folder": str(data_folder()),

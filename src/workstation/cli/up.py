@@ -68,7 +68,7 @@ def _run(settings: Settings) -> int:
 
 def stopping() -> None:
     """Say that the server goes down, which takes as long as agents need to finish what they hold."""
-    say("…", "stopping: agents finish or give back what they hold (10 s at most)")
+    say("…", "stopping: agents finish or give back what they hold")
 
 
 def announce(running: Running) -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from workstation.dispatch.batcher import Batcher
-from workstation.dispatch.claimer import Claimer
+from workstation.dispatch.claimer import QUIET_SECONDS, Claimer
 from workstation.dispatch.floor import Floor
-from workstation.dispatch.heartbeats import Leases
+from workstation.dispatch.heartbeats import REPLACED, Leases
 from workstation.dispatch.roster import AgentView, Roster
 from workstation.dispatch.session import Session
 from workstation.dispatch.settler import Settler
@@ -24,7 +24,6 @@ from workstation.store.database import Database, Row
 
 # Further ahead than this a due time is left to the poll.
 _REMEMBERED_SECONDS = 60.0
-REPLACED = 4408
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class Dispatcher:
         self.claimer = Claimer(database, self.floor, chances.clock, lambda: self.wakeups.others == 0)
         self.submitter = Submitter(database, self.floor, chances.clock, self.mark)
         self.settler = Settler(database, chances.jitter, self._on_settled)
-        self.leases = Leases(database, self.floor, chances.clock)
+        self.leases = Leases(database, self.floor, chances.clock, node_id)
         self._database = database
         self._clock = chances.clock
         self._reads = database.hot("read")
@@ -71,6 +70,8 @@ class Dispatcher:
         agent = self.roster.find(session.agent_id)
         self.floor.add(session, agent)
         _drain_if_stopped(session, agent)
+        if self.floor.is_closed():
+            session.drain("restart")
         self.claimer.nudge()
 
     def leave(self, session: Session) -> None:
@@ -80,7 +81,11 @@ class Dispatcher:
 
     def heard(self, session: Session) -> None:
         """Something came from a session: its lease is renewed with the next round of renewals."""
-        session.heard_at = self._clock()
+        now = self._clock()
+        if self.wakeups.others > 0 and now - session.heard_at > QUIET_SECONDS:
+            # One of us was away. What is read now may have been sent before it went to another replica.
+            session.unconfirmed = True
+        session.heard_at = now
 
     def add_credit(self, session: Session, n: int) -> None:
         """A session has room for n more tasks."""
@@ -134,9 +139,14 @@ class Dispatcher:
         return True
 
     def stop_giving(self) -> None:
-        """Give nothing more to any session of this replica."""
+        """Give nothing more to any session of this replica, for it goes down."""
         self.floor.close()
         self.claimer.nudge()
+
+    async def given_out(self) -> None:
+        """Wait until what was being given to sessions when giving stopped has been sent to them."""
+        await self.claimer.between_rounds()
+        await self.submitter.close()
 
     async def poll_once(self) -> None:
         """The look each second that makes every hint dispensable: changed agents, waiting counts, lanes with work."""

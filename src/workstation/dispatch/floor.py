@@ -34,6 +34,10 @@ class Floor:
         for session in self._sessions.values():
             session.open = False
 
+    def is_closed(self) -> bool:
+        """Whether this replica gives nothing more to anybody, for it goes down."""
+        return self._closed
+
     def __iter__(self) -> Iterator[Session]:
         return iter(self._sessions.values())
 

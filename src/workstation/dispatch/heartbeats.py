@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from workstation.dispatch.batcher import Batcher
 from workstation.dispatch.floor import Floor
+from workstation.dispatch.session import Session
 from workstation.domain.errors import Unavailable, ValidationFailed
 from workstation.domain.tasks import Claim
 from workstation.services import agents, instances
@@ -16,16 +18,18 @@ from workstation.store.agents import HealthReport
 from workstation.store.database import Database, DataRefused
 
 LEASE_LOST = 4409
+REPLACED = 4408
 _FORGOTTEN = 60.0
 
 
 class Leases:
     """Renews, shortens and ends the leases of the instances connected here; keeps what they say of their health."""
 
-    def __init__(self, database: Database, floor: Floor, clock: Callable[[], float]) -> None:
+    def __init__(self, database: Database, floor: Floor, clock: Callable[[], float], node_id: UUID) -> None:
         self._database = database
         self._hot = database.hot("lease")
         self._floor = floor
+        self._node_id = node_id
         self._clock = clock
         self._renewed_at = clock()
         # A renewal under way must not undo the shortening of a lease whose socket has just closed.
@@ -36,19 +40,21 @@ class Leases:
         self._attempts = Batcher[UUID, set[tuple[int, int]]]("attempts", self._list_attempts)
 
     async def hello(self, said: instances.Hello) -> list[Claim]:
-        """Let an instance in; what the database holds for it.
+        """Let an instance in, to this replica; what the database holds for it.
 
         Raises NotFound, Conflict, LeaseLost, and ValidationFailed for what cannot be stored.
         """
         try:
             # A herd of agents that comes back at once waits here, where waiting has no deadline, not for a connection.
             async with self._hellos, self._database.session() as connection:
-                return await instances.hello(connection, said)
+                return await instances.hello(connection, replace(said, node_id=self._node_id))
         except DataRefused as error:
             raise ValidationFailed(f"The hello cannot be stored: {error.message}.") from error
 
     async def renew_once(self) -> int:
-        """Renew for every instance that was heard since the last time; the dead among them are told so."""
+        """Renew for every instance that was heard since the last time; those that are dead, or have come to another
+        replica meanwhile, are closed here.
+        """
         async with self._one_at_a_time:
             now = self._clock()
             heard = [session for session in self._floor if session.heard_at >= self._renewed_at]
@@ -56,13 +62,20 @@ class Leases:
                 ids = [session.instance_id for session in heard]
                 alive = await self._hot.run(lambda connection: instances.renew(connection, ids), repeat=True)
                 for session in heard:
-                    if session.instance_id not in alive:
-                        session.dismiss(LEASE_LOST, "The lease of this instance lapsed; come again as a new one.")
+                    self._confirm(session, alive)
             self._renewed_at = now
         for session in [session for session in self._floor if session.pulls and now - session.heard_at > _FORGOTTEN]:
             # Nobody else would notice: there is no connection that closes.
             session.dismiss(LEASE_LOST, "Nothing was heard from this instance.")
         return 0
+
+    def _confirm(self, session: Session, alive: Mapping[UUID, UUID | None]) -> None:
+        if session.instance_id not in alive:
+            session.dismiss(LEASE_LOST, "The lease of this instance lapsed; come again as a new one.")
+        elif alive[session.instance_id] == self._node_id:
+            session.unconfirmed = False
+        elif not session.pulls:
+            session.dismiss(REPLACED, "This instance has connected to another replica.")
 
     async def renew_now(self, instance_id: UUID, agent_id: int) -> bool:
         """Renew one lease at once; whether the instance is alive, and this agent's."""
@@ -73,7 +86,7 @@ class Leases:
         """Its socket closed: it has 3 s to come back, unless it is back already."""
         async with self._one_at_a_time:
             if self._floor.find(instance_id) is None:
-                await self._hot.run(lambda c: instances.disconnected(c, [instance_id]), repeat=True)
+                await self._hot.run(lambda c: instances.disconnected(c, [instance_id], self._node_id), repeat=True)
 
     async def goodbye(self, instance_id: UUID, reason: str) -> None:
         """It has drained and gone."""

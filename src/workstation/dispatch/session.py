@@ -15,7 +15,8 @@ class Session:
     """Credit is how many tasks it asked for beyond those it holds. deliver sends claims; cancel tells it to stop some.
 
     held maps a task to the attempt that this side knows the instance to hold; settling are reports under way.
-    pulls: it asks by HTTP, so that its credit lasts only as long as its request.
+    pulls: it asks by HTTP, so that its credit lasts only as long as its request. unconfirmed: it was silent for so long
+    that it may have gone to another replica; it is given nothing until its lease was renewed here.
     """
 
     instance_id: UUID
@@ -39,10 +40,13 @@ class Session:
     settling: set[tuple[int, int]] = field(default_factory=set)
     doubtful: bool = True
     pulls: bool = False
+    unconfirmed: bool = False
+    launch_id: UUID | None = None
 
     def wants(self, quiet_since: float) -> bool:
         """Whether tasks may be given to it now: it has credit, is open, and was heard since then."""
-        return self.credit > 0 and self.open and not self.draining and not self.gone and self.heard_at >= quiet_since
+        shut = self.draining or self.gone or self.unconfirmed
+        return self.credit > 0 and self.open and not shut and self.heard_at >= quiet_since
 
     def hold(self, claims: Iterable[Claim]) -> None:
         """Remember claims that are sent to it now."""

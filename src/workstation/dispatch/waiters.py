@@ -19,9 +19,12 @@ class Waiters:
     def __init__(self, misses_hints: Callable[[], bool] = lambda: False) -> None:
         self._misses_hints = misses_hints
         self._waiting: dict[int, set[asyncio.Future[None]]] = {}
+        self.closed = False
 
     async def wait(self, task_id: int, seconds: float) -> None:
         """Return when a task became final here, or after that many seconds, a second at most: then look again."""
+        if self.closed:
+            return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(task_id, set()).add(future)
         longest = _LOOK_OFTEN_SECONDS if self._misses_hints() else _LOOK_AGAIN_SECONDS
@@ -32,6 +35,12 @@ class Waiters:
             waiting.discard(future)
             if not waiting:
                 del self._waiting[task_id]
+
+    def close(self) -> None:
+        """The server goes down: nobody is to wait any longer."""
+        self.closed = True
+        for task_id in list(self._waiting):
+            self.tell(task_id)
 
     def tell(self, task_id: int) -> None:
         """Wake those who wait for a task."""

@@ -9,7 +9,7 @@ from uuid import UUID
 from workstation.domain.errors import Refusal
 from workstation.store import examination
 from workstation.store import nodes as store
-from workstation.store.database import Database
+from workstation.store.database import Connection, Database
 from workstation.telemetry import clock
 
 NODE_LEASE = timedelta(seconds=20)
@@ -35,11 +35,13 @@ class NodeLease:
     ) -> None:
         self._database = database
         self._wall = wall
+        self._retired = False
         self._node = store.Node(node_id, VERSION, url, key_fingerprint)
 
     async def join(self) -> None:
         """Enter this replica; raises KeyMismatch when another one that lives signs with another key."""
         async with self._database.transaction() as connection:
+            await store.lock_joining(connection)
             others = await store.other_fingerprints(connection, self._node.id)
             if others - {self._node.key_fingerprint}:
                 raise KeyMismatch(
@@ -49,16 +51,36 @@ class NodeLease:
             await store.join(connection, self._node, NODE_LEASE)
 
     async def renew_once(self) -> int:
-        """Say that this replica lives, and what its clock says; one that was forgotten meanwhile enters again."""
+        """Say that this replica lives, and what its clock says.
+
+        One that was away for longer than its lease enters again, as at its start.
+        """
+        if self._retired:
+            return 0
         async with self._database.session() as connection:
-            if not await store.renew(connection, self._node.id, NODE_LEASE):
-                await store.join(connection, self._node, NODE_LEASE)
-            asked_at = self._wall()
-            there = await examination.clock(connection)
-            half = (self._wall() - asked_at) / 2
-            ahead = timedelta(seconds=asked_at + half - there.timestamp())
-            await store.tell_clock(connection, self._node.id, ahead, timedelta(seconds=half))
+            renewed = await store.renew(connection, self._node.id, NODE_LEASE)
+            await self._tell_clock(connection)
+        if not renewed:
+            await self.join()
         return 0
+
+    async def _tell_clock(self, connection: Connection) -> None:
+        asked_at = self._wall()
+        there = await examination.clock(connection)
+        half = (self._wall() - asked_at) / 2
+        ahead = timedelta(seconds=asked_at + half - there.timestamp())
+        await store.tell_clock(connection, self._node.id, ahead, timedelta(seconds=half))
+
+    async def retire(self) -> int:
+        """Count no more as one that lives, for it goes down; how many others do.
+
+        What it has started stays its own for as long as it needs to stop it.
+        """
+        self._retired = True
+        async with self._database.transaction() as connection:
+            await store.lock_joining(connection)
+            await store.retire(connection, self._node.id)
+            return await store.count_others(connection, self._node.id)
 
     async def leave(self) -> None:
         """Take this replica out."""

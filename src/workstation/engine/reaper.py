@@ -32,9 +32,14 @@ class Reaper:
         self._contact_since: float | None = None
         # A start of ours is an outage for the agents: they need a moment to come back.
         self._outage_at: float | None = clock()
+        self._looked_at = clock()
 
     async def reap_once(self) -> int:
         """One step; how much was reaped, 0 when there was less than a batch."""
+        if self._clock() - self._looked_at > SETTLED_AFTER_SECONDS:
+            # This process stood still. Agents that are connected to it could not be heard, wherever the fault was.
+            self._contact_since = None
+            self._outage_at = self._clock()
         try:
             if not await self._is_steady():
                 return 0
@@ -45,6 +50,8 @@ class Reaper:
             self._contact_since = None
             self._outage_at = self._clock()
             raise
+        finally:
+            self._looked_at = self._clock()
         return int(BATCH in (lapsed, lost, looked))
 
     async def _is_steady(self) -> bool:

@@ -37,7 +37,10 @@ class IssueToken(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a started agent needs to know and where it may write. url is where it reaches us."""
+    """What a started agent needs to know and where it may write.
+
+    url is where it reaches us, or several addresses of replicas separated by commas.
+    """
 
     node_id: UUID
     url: str
@@ -87,6 +90,10 @@ class Supervisor:
             else:
                 await self._look_safely_at(row)
         return 0
+
+    def runs(self, launch_id: UUID | None) -> bool:
+        """Whether a launch is a copy that is watched from here."""
+        return launch_id in self._watching
 
     async def close(self) -> None:
         """Stop watching; copies keep running."""
@@ -250,11 +257,15 @@ class Supervisor:
             await self._start_failed(row, failure, starts)
             return
         try:
-            await supervision.keep_handle(self._database, launch_id, json.dumps(handle))
+            kept = await supervision.keep_handle(self._database, launch_id, self._here.node_id, json.dumps(handle))
         except Unavailable:
             # Without its handle nobody would ever find this copy again.
             await driver.stop(handle, timedelta())
             raise
+        if not kept:
+            # We were away for so long that another replica has taken the start for interrupted.
+            await driver.stop(handle, timedelta())
+            return
         self._watch(launch_id, driver, handle)
 
     async def _launch_spec(self, row: Row, launch_id: UUID) -> LaunchSpec:

@@ -89,7 +89,13 @@ def compose(
     supervisor = Supervisor(
         database,
         drivers,
-        Surroundings(node_id, url, folder.agent_log, _token_issuer(database, key), settings.agent_env),
+        Surroundings(
+            node_id,
+            ",".join(dict.fromkeys((url, *settings.agent_urls))),
+            folder.agent_log,
+            _token_issuer(database, key),
+            settings.agent_env,
+        ),
         dispatcher.roster.refresh,
     )
     supervise = _loop("supervisor", supervisor.supervise_once, 1.0)
@@ -105,14 +111,15 @@ def compose(
         audit=audit,
         dispatcher=dispatcher,
         admission=Admission(dispatcher.roster),
-        pulling=PullSessions(dispatcher, node_id),
+        pulling=PullSessions(dispatcher),
         logs=AgentLogs(database, folder),
         ordered=supervise.nudge,
         settings=ApiSettings(settings.allowed_origins, settings.trusted_proxies),
         missing=readiness.missing,
+        leaving=lambda: readiness.draining,
         examine=Checkup(database, dispatcher.wakeups, folder.path, lambda: loops).examine,
     )
-    door = AgentDoor(dispatcher, node_id, settings.max_concurrent_tasks)
+    door = AgentDoor(dispatcher, settings.max_concurrent_tasks)
     app = create_app(using, sockets=door)
     door.authenticated_by(app.authenticator.authenticate)
     revocations.on_revoked(door.close_revoked)

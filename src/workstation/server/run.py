@@ -24,6 +24,7 @@ from workstation.engine.node import VERSION
 from workstation.server import logs, ports
 from workstation.server.compose import Parts, compose
 from workstation.server.data_folder import Credentials, DataFolder, DataFolderFailure
+from workstation.server.draining import drain
 from workstation.server.postgres.embedded import EmbeddedPostgres, PostgresEvent
 from workstation.server.postgres.failure import PostgresFailure
 from workstation.server.postgres.options import PostgresOptions
@@ -35,7 +36,6 @@ from workstation.services.tokens import TokenWish
 from workstation.store.database import Database
 from workstation.store.migrate import migrate
 
-DRAIN_SECONDS = 10.0
 _CLI_TOKEN_LIFETIME = timedelta(days=365)
 _log = structlog.get_logger(__name__)
 
@@ -113,7 +113,7 @@ async def _serve(
             await stop.wait()
             _log.info("stopping")
             told.stopping()
-            await _drain(parts)
+            await drain(parts, settings.drain_seconds)
     return 0
 
 
@@ -218,6 +218,7 @@ async def _running(parts: Parts, listener: socket.socket) -> AsyncIterator[None]
             await asyncio.sleep(0.005)
         yield
     finally:
+        parts.dispatcher.waiters.close()
         parts.door.close_all()
         web.should_exit = True
         await serving
@@ -232,23 +233,6 @@ async def _running(parts: Parts, listener: socket.socket) -> AsyncIterator[None]
         with contextlib.suppress(Unavailable):
             await parts.audit.close()
             await parts.node.leave()
-
-
-async def _drain(parts: Parts) -> None:
-    """Take nothing more; let agents finish or give back what they hold, and stop those that were started here."""
-    parts.readiness.draining = True
-    parts.dispatcher.stop_giving()
-    with contextlib.suppress(Unavailable):
-        await asyncio.gather(parts.supervisor.stop_all(), _drain_others(parts))
-
-
-async def _drain_others(parts: Parts) -> None:
-    for session in list(parts.dispatcher.floor):
-        session.drain("restart")
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            while any(not s.pulls for s in parts.dispatcher.floor):  # noqa: ASYNC110 - they leave one by one
-                await asyncio.sleep(0.05)
 
 
 def _where(settings: Settings, folder: DataFolder, url: str, dsn: str, parts: Parts) -> Running:

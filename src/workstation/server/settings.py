@@ -39,6 +39,8 @@ class Settings:
     pool_size: int = 8
     retention: Retention = field(default_factory=Retention)
     start_agents: bool = True
+    drain_seconds: int = 10
+    agent_urls: tuple[str, ...] = ()
     agent_env: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -58,6 +60,8 @@ class Settings:
             trusted_proxies=_networks(environ),
             max_concurrent_tasks=_number(environ, "MAX_CONCURRENT_TASKS", 10, 1, 100_000),
             pool_size=_number(environ, "WORKSTATION_POOL_SIZE", 8, 2, 200),
+            drain_seconds=_number(environ, "WORKSTATION_DRAIN_SECONDS", 10, 0, 600),
+            agent_urls=_agent_urls(environ),
             retention=_retention(environ),
             agent_env={name: environ[name] for name in PASSED_ON if name in environ},
             environment=dict(environ),
@@ -112,6 +116,14 @@ def _networks(environ: Mapping[str, str]) -> tuple[Network, ...]:
         raise SettingsError(
             f"WORKSTATION_TRUSTED_PROXIES has a part that is no network ({error}); write 127.0.0.1,10.0.0.0/8."
         ) from error
+
+
+def _agent_urls(environ: Mapping[str, str]) -> tuple[str, ...]:
+    urls = [url.strip().rstrip("/") for url in environ.get("WORKSTATION_AGENT_URL", "").split(",")]
+    for url in urls:
+        if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
+            raise SettingsError(f"WORKSTATION_AGENT_URL has {url!r}; an address looks like https://host:3000.")
+    return tuple(url for url in urls if url)
 
 
 def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -28,6 +28,8 @@ DUE_FOR: Final = timedelta(minutes=1)
 SKEWED: Final = timedelta(seconds=1)
 VERY_SKEWED: Final = timedelta(seconds=30)
 MISSED_A_HEARTBEAT: Final = LEASE - HEARTBEAT * 1.5
+# One that goes down in order counts no more as one that lives, and leaves when its agents have.
+DRAINED: Final = timedelta(minutes=1)
 # The reaper looks each second.
 UNREAPED: Final = timedelta(seconds=10)
 IS_OFF: Final = "off in the database, so a power cut loses tasks that were accepted: switch it on"
@@ -216,7 +218,7 @@ async def replicas(connection: Connection) -> list[Finding]:
             "agents it had started stay without one until then. A day later it is forgotten.",
         )
         for row in rows
-        if row["gone"]
+        if row["gone"] and row["gone_for"] > DRAINED
     ]
     versions = sorted({row["version"] for row in live})
     if len(versions) > 1:

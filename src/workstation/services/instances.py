@@ -75,8 +75,8 @@ async def hello(connection: Connection, said: Hello) -> list[Claim]:
     return [] if is_new else (await queue.held_by(connection, [said.instance_id]))[said.instance_id]
 
 
-async def renew(connection: Connection, instances: Sequence[UUID]) -> set[UUID]:
-    """Renew leases for another 15 s; returns the instances that are still alive."""
+async def renew(connection: Connection, instances: Sequence[UUID]) -> dict[UUID, UUID | None]:
+    """Renew leases for another 15 s; returns those still alive, each with the replica it came to last."""
     return await store.renew(connection, instances, LEASE)
 
 
@@ -85,9 +85,9 @@ async def renew_own(connection: Connection, instance_id: UUID, agent_id: int) ->
     return await store.renew_own(connection, instance_id, agent_id, LEASE)
 
 
-async def disconnected(connection: Connection, instances: Sequence[UUID]) -> None:
-    """Their sockets closed: they have 3 s to come back."""
-    await store.shorten(connection, instances, GRACE_AFTER_DISCONNECT)
+async def disconnected(connection: Connection, instances: Sequence[UUID], node_id: UUID | None) -> None:
+    """Their sockets closed: they have 3 s to come back, unless they have come to another replica already."""
+    await store.shorten(connection, instances, GRACE_AFTER_DISCONNECT, node_id)
 
 
 async def drain(connection: Connection, instances: Sequence[UUID]) -> None:

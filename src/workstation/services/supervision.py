@@ -30,7 +30,10 @@ async def open_launch(database: Database, agent: Row, launch_id: UUID, node_id: 
     """Begin a start: false when another replica has begun one, or an order came meanwhile."""
     try:
         async with database.transaction() as connection:
-            if not await store.open_launch(connection, launch_id, agent["id"], 0, node_id, agent["runtime"]):
+            seen_starts = agent["start_attempts"]
+            if not await store.open_launch(
+                connection, launch_id, agent["id"], 0, node_id, agent["runtime"], seen_starts
+            ):
                 return False
             seen = Observation("starting", "starting", None, starts)
             if not await _observe(connection, agent["id"], seen, agent["generation"]):
@@ -40,10 +43,16 @@ async def open_launch(database: Database, agent: Row, launch_id: UUID, node_id: 
     return True
 
 
-async def keep_handle(database: Database, launch_id: UUID, handle: str) -> None:
-    """Keep the driver's handle (JSON text)."""
-    async with database.session() as connection:
-        await store.keep_handle(connection, launch_id, handle)
+async def keep_handle(database: Database, launch_id: UUID, node_id: UUID, handle: str) -> bool:
+    """Keep the driver's handle (JSON text); false when the launch was ended or taken over meanwhile.
+
+    Such a copy belongs to nobody: its tokens are taken back, and the caller stops it.
+    """
+    async with database.transaction() as connection:
+        if await store.keep_handle(connection, launch_id, node_id, handle):
+            return True
+        await tokens.revoke_for_launch(connection, launch_id, actor=ACTOR)
+        return False
 
 
 async def ready(database: Database, agent: Row) -> None:

@@ -22,8 +22,11 @@ async def drop_partitions(connection: Connection, table: str, older_than: timede
     """Drop the partitions of days that ended longer ago than this."""
     if table not in ("task_attempts", "events"):
         raise ValueError(f"{table} has no partitions by day.")
-    for row in await connection.fetch(_SQL["list_expired"], table, older_than):
-        await connection.execute(f'drop table "{row["name"]}"')
+    async with connection.transaction():
+        # Another replica may be doing the same: the second one finds them gone.
+        await connection.execute(_SQL["lock_partitions"])
+        for row in await connection.fetch(_SQL["list_expired"], table, older_than):
+            await connection.execute(f'drop table "{row["name"]}"')
 
 
 async def prune_default(connection: Connection, table: str, limit: int, older_than: timedelta) -> int:

@@ -46,9 +46,10 @@ async def hello(connection: Connection, new: NewInstance, lease: timedelta, *, t
     return None if row is None else bool(row["is_new"])
 
 
-async def renew(connection: Connection, instances: Sequence[UUID], lease: timedelta) -> set[UUID]:
-    """Renew leases; returns the instances that are still alive."""
-    return {row["id"] for row in await connection.fetch(_SQL["renew"], sorted(instances), lease)}
+async def renew(connection: Connection, instances: Sequence[UUID], lease: timedelta) -> dict[UUID, UUID | None]:
+    """Renew leases; returns the instances that are still alive, each with the replica it came to last."""
+    rows = await connection.fetch(_SQL["renew"], sorted(instances), lease)
+    return {row["id"]: row["node_id"] for row in rows}
 
 
 async def renew_own(connection: Connection, instance_id: UUID, agent_id: int, lease: timedelta) -> bool:
@@ -56,9 +57,9 @@ async def renew_own(connection: Connection, instance_id: UUID, agent_id: int, le
     return await connection.fetchval(_SQL["renew_own"], instance_id, agent_id, lease) is not None
 
 
-async def shorten(connection: Connection, instances: Sequence[UUID], lease: timedelta) -> None:
-    """Leave instances no more than this much of their lease."""
-    await connection.execute(_SQL["shorten"], sorted(instances), lease)
+async def shorten(connection: Connection, instances: Sequence[UUID], lease: timedelta, node_id: UUID | None) -> None:
+    """Leave instances that are still this replica's no more than this much of their lease."""
+    await connection.execute(_SQL["shorten"], sorted(instances), lease, node_id)
 
 
 async def drain(connection: Connection, instances: Sequence[UUID]) -> None:

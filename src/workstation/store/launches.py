@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from workstation.store.database import Connection, Row, affected
@@ -13,16 +13,25 @@ _SQL = load("launches")
 
 
 async def open_launch(
-    connection: Connection, launch_id: UUID, agent_id: int, replica: int, node_id: UUID, driver: str
+    connection: Connection,
+    launch_id: UUID,
+    agent_id: int,
+    replica: int,
+    node_id: UUID,
+    driver: str,
+    starts_seen: Sequence[datetime],
 ) -> bool:
-    """Enter a start; false when one is open already for this replica of the agent."""
-    found = await connection.fetchval(_SQL["open_launch"], launch_id, agent_id, replica, node_id, driver)
+    """Enter a start; false when one is open already for this replica of the agent, or there was one meanwhile."""
+    found = await connection.fetchval(_SQL["open_launch"], launch_id, agent_id, replica, node_id, driver, starts_seen)
     return found is not None
 
 
-async def keep_handle(connection: Connection, launch_id: UUID, handle: str) -> None:
-    """Keep the driver's handle (JSON text), by which the copy is found again after our restart."""
-    await connection.execute(_SQL["keep_handle"], launch_id, handle)
+async def keep_handle(connection: Connection, launch_id: UUID, node_id: UUID, handle: str) -> bool:
+    """Keep the driver's handle (JSON text), by which the copy is found again after our restart.
+
+    False when the launch is over, or another replica's.
+    """
+    return await connection.fetchval(_SQL["keep_handle"], launch_id, handle, node_id) is not None
 
 
 async def mark_ready(connection: Connection, launch_id: UUID, agent_id: int) -> None:

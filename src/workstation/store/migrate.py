@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
+
+import asyncpg
 
 from workstation.domain.errors import Refusal
 from workstation.store.database import Connection, Database
@@ -13,6 +16,10 @@ from workstation.store.statements import load
 
 _SQL = load("migrations")
 _FILE = re.compile(r"^(\d{4})_(\w+)\.sql$")
+_OLDEST = re.compile(r"^-- oldest: (\d+)$", re.MULTILINE)
+# Together longer than any statement of a replica may take.
+_TRIES = 60
+_PAUSE_SECONDS = 0.5
 # One lock for all starters, whatever their version.
 _LOCK = 0x776F726B
 
@@ -30,6 +37,16 @@ class Migration:
         """What the database remembers of the text."""
         return sha256(self.text.encode()).hexdigest()
 
+    @property
+    def oldest(self) -> int:
+        """The newest migration that a program has to know to go on working once this one is applied.
+
+        A line `-- oldest: 3` in the file says so. Without it every program that does not know this migration has to
+        be stopped first.
+        """
+        told = _OLDEST.search(self.text)
+        return self.number if told is None else int(told[1])
+
 
 def migrations() -> list[Migration]:
     """Every migration that ships, in order."""
@@ -43,27 +60,52 @@ def migrations() -> list[Migration]:
 async def migrate(database: Database) -> list[Migration]:
     """Apply what is missing, each in a transaction of its own; returns what was applied.
 
-    Raises Refusal when the database is older than PostgreSQL 16 or was changed by a newer version of this program.
+    Raises Refusal when the database is older than PostgreSQL 16, or was changed by a newer version of this program in
+    a way that this one cannot work with.
     """
     applied: list[Migration] = []
     async with database.session() as connection:
         await _require_version(connection)
     for migration in migrations():
-        async with database.transaction() as connection:
-            await connection.execute(_SQL["lock"].replace("$1", str(_LOCK)))
-            await connection.execute(_SQL["create_table"])
-            await _require_known(connection)
-            known = await connection.fetchval(_SQL["checksum_of"], migration.number)
-            if known is None:
-                await connection.execute(migration.text, timeout=300)
-                await connection.execute(_SQL["remember"], migration.number, migration.name, migration.checksum)
-                applied.append(migration)
-            elif known != migration.checksum:
-                raise Refusal(
-                    f"The database was made with another text of migration {migration.number} than this program has; "
-                    "run the version that made it, or start with an empty database."
-                )
+        if await _apply(database, migration):
+            applied.append(migration)
     return applied
+
+
+async def _apply(database: Database, migration: Migration) -> bool:
+    """Apply one migration; whether it was missing. Tries again where a table is in use, and lets its users go first."""
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            async with database.transaction() as connection:
+                return await _apply_in(connection, migration)
+        except asyncpg.LockNotAvailableError as error:
+            if tries_left == 0:
+                raise Refusal(
+                    f"Migration {migration.number} found its tables in use for too long; end what holds them "
+                    "(a backup, somebody's open transaction) and start again."
+                ) from error
+            await asyncio.sleep(_PAUSE_SECONDS)
+    raise AssertionError("the last try returns or raises")
+
+
+async def _apply_in(connection: Connection, migration: Migration) -> bool:
+    await connection.execute(_SQL["lock"].replace("$1", str(_LOCK)))
+    await connection.execute(_SQL["patience"])
+    await connection.execute(_SQL["create_table"])
+    await connection.execute(_SQL["add_oldest"])
+    await _require_known(connection)
+    known = await connection.fetchval(_SQL["checksum_of"], migration.number)
+    if known is None:
+        await connection.execute(migration.text, timeout=300)
+        await connection.execute(
+            _SQL["remember"], migration.number, migration.name, migration.checksum, migration.oldest
+        )
+    elif known != migration.checksum:
+        raise Refusal(
+            f"The database was made with another text of migration {migration.number} than this program has; "
+            "run the version that made it, or start with an empty database."
+        )
+    return known is None
 
 
 async def is_current(connection: Connection) -> bool:
@@ -78,11 +120,13 @@ async def schema_numbers(connection: Connection) -> tuple[int, int]:
 
 
 async def _require_known(connection: Connection) -> None:
-    newest = await connection.fetchval(_SQL["newest"])
-    if newest is not None and newest > migrations()[-1].number:
+    """A newer replica may have changed the schema already, as long as it left it good for this program."""
+    needed = await connection.fetchval(_SQL["oldest_needed"])
+    if needed is not None and needed > migrations()[-1].number:
+        newest = await connection.fetchval(_SQL["newest"])
         raise Refusal(
-            f"This database was changed by a newer version of Workstation (its schema is number {newest}); "
-            "start that version, or a newer one."
+            f"This database was changed by a newer version of Workstation (its schema is number {newest}, and works "
+            f"with programs that know number {needed}); start that version, or a newer one."
         )
 
 

@@ -27,6 +27,11 @@ async def join(connection: Connection, node: Node, lease: timedelta) -> None:
     await connection.execute(_SQL["join"], node.id, node.version, node.url, node.key_fingerprint, lease)
 
 
+async def lock_joining(connection: Connection) -> None:
+    """Let nobody else enter until the end of this transaction."""
+    await connection.execute(_SQL["join_lock"])
+
+
 async def other_fingerprints(connection: Connection, node_id: UUID) -> set[str]:
     """The key fingerprints of the other living replicas."""
     rows = await connection.fetch(_SQL["other_fingerprints"], node_id)
@@ -34,7 +39,7 @@ async def other_fingerprints(connection: Connection, node_id: UUID) -> set[str]:
 
 
 async def renew(connection: Connection, node_id: UUID, lease: timedelta) -> bool:
-    """Renew the lease of a replica; false when it was forgotten meanwhile."""
+    """Renew the lease of a replica; false when it had run out, or the replica was forgotten."""
     return await connection.fetchval(_SQL["renew"], node_id, lease) is not None
 
 
@@ -42,6 +47,11 @@ async def tell_clock(connection: Connection, node_id: UUID, ahead: timedelta, er
     """Note how far the clock of a replica's machine is ahead of the database's, and how exact that is."""
     ahead_ms, error_ms = (round(span / timedelta(milliseconds=1)) for span in (ahead, error))
     await connection.execute(_SQL["tell_clock"], node_id, ahead_ms, error_ms)
+
+
+async def retire(connection: Connection, node_id: UUID) -> None:
+    """End the lease of a replica now; it is forgotten later."""
+    await connection.execute(_SQL["retire"], node_id)
 
 
 async def leave(connection: Connection, node_id: UUID) -> None:

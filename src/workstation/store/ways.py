@@ -20,7 +20,12 @@ _PINNED: Final = {
 }
 # Poolers keep these two for each client; one name for all connections, or they are set anew at every change of hands.
 _SHARED: Final = {"timezone": "UTC", "application_name": "workstation"}
-_EVERYWHERE: Final = {**_SHARED, "jit": "off"}
+_EVERYWHERE: Final = {
+    **_SHARED,
+    "jit": "off",
+    # A replica that stands still in the middle of a transaction must not hold its rows from the others for long.
+    "idle_in_transaction_session_timeout": "3000",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ async def proxied(database: str) -> AsyncIterator[Proxied]:
             token,
             Journal(home.folder / "journal"),
             "behind",
-            WORKSTATION_URL=proxy.url,
+            url=proxy.url,
             SSL_CERT_FILE=str(proxy.certificate),
         )
         stack.callback(process.end)

@@ -13,6 +13,7 @@ from workstation.services import agents
 
 ADMIN = Principal("root", Role.ADMIN)
 AFTER_START = 60.0
+STEP = 5.0
 
 
 @pytest.fixture
@@ -25,9 +26,17 @@ async def house(spine: Spine) -> Any:
 async def reaper(house: House) -> Reaper:
     """A reaper that has had contact for a long time."""
     reaper = Reaper(house.spine.database, house.dispatcher, house.clock)
-    await reaper.reap_once()
-    house.clock.now += AFTER_START
+    await pass_time(reaper, house, AFTER_START)
     return reaper
+
+
+async def pass_time(reaper: Reaper, house: House, seconds: float) -> None:
+    """Time in which the reaper goes on looking, as its loop does."""
+    await reaper.reap_once()
+    while seconds > 0:
+        house.clock.now += min(seconds, STEP)
+        seconds -= STEP
+        await reaper.reap_once()
 
 
 async def working(house: House, **fields: Any) -> tuple[Peer, int]:
@@ -131,9 +140,21 @@ async def test_an_agent_that_comes_back_after_an_outage_keeps_its_tasks(
     await reaper.reap_once()
     assert (await spine.task(number))["status"] == "running"
     again = await house.connect(peer.session.agent_id, instance=peer.instance)
-    house.clock.now += SETTLED_AFTER_SECONDS + 1
-    await reaper.reap_once()
+    await pass_time(reaper, house, SETTLED_AFTER_SECONDS + 1)
     assert (await spine.task(number))["status"] == "running" and again.closed == []
+
+
+async def test_a_reaper_that_stood_still_itself_waits_and_charges_nothing(
+    house: House, reaper: Reaper, spine: Spine
+) -> None:
+    peer, number = await working(house)
+    house.clock.now += 25
+    await spine.kill(peer.instance)
+    await reaper.reap_once()
+    assert (await spine.task(number))["status"] == "running" and peer.closed == []
+    await pass_time(reaper, house, SETTLED_AFTER_SECONDS + 1)
+    row = await spine.task(number)
+    assert (row["status"], row["lost_count"]) == ("pending", 0)
 
 
 async def test_contact_has_to_be_unbroken(
@@ -156,8 +177,7 @@ async def test_long_after_an_outage_losses_count_again(
     house: House, reaper: Reaper, spine: Spine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await outage(reaper, spine, monkeypatch)
-    await reaper.reap_once()
-    house.clock.now += AFTER_START
+    await pass_time(reaper, house, AFTER_START)
     peer, number = await working(house)
     await spine.kill(peer.instance)
     await reaper.reap_once()
@@ -211,8 +231,7 @@ async def test_attempts_left_open_by_hand_do_not_stand_in_front_of_the_others(
 async def test_two_reapers_take_back_each_task_once(house: House, reaper: Reaper, spine: Spine) -> None:
     async with open_house(spine) as neighbour:
         other = Reaper(spine.database, neighbour.dispatcher, neighbour.clock)
-        await other.reap_once()
-        neighbour.clock.now += AFTER_START
+        await pass_time(other, neighbour, AFTER_START)
         agent = await spine.agent()
         instance = await spine.instance(agent)
         await spine.submit(*(new(agent) for _ in range(50)))

@@ -4,125 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from tests.support.spine import Spine, until
+from tests.support.yard import ADMIN, Yard, idle, open_yard, running, step, steps_until
 
 from workstation.domain.errors import Unavailable
-from workstation.domain.principal import Principal, Role
 from workstation.domain.restarts import RestartPolicy
-from workstation.engine.supervisor import Supervisor, Surroundings
-from workstation.runtimes.driver import LaunchSpec, RuntimeFailure
-from workstation.runtimes.fake import FakeDriver, FakeMachine, Program
-from workstation.services import agents, instances, supervision, tokens
-from workstation.services.instances import Hello
-from workstation.services.signing import SigningKey
-from workstation.services.tokens import TokenWish
-
-ADMIN = Principal("root", Role.ADMIN)
-KEY = SigningKey(b"a secret for tests, 32 bytes long")
-QUICK = RestartPolicy(backoff_base=timedelta(milliseconds=30), backoff_cap=timedelta(milliseconds=60))
-PROGRAMS = {
-    "good": Program(),
-    "stubborn": Program(ignores_term=True),
-    "crash": Program(exit_code=1),
-    "broken": Program(fails=RuntimeFailure("The disk is full: make room.", retryable=True)),
-}
-
-
-@dataclass
-class Yard:
-    """Supervisors on one machine and one database."""
-
-    spine: Spine
-    machine: FakeMachine
-    node_id: UUID = field(default_factory=uuid4)
-    supervisors: list[Supervisor] = field(default_factory=list)
-
-    def supervisor(self, node_id: UUID | None = None, policy: RestartPolicy = QUICK) -> Supervisor:
-        """One more supervisor, of this node unless another is given."""
-        node = node_id or self.node_id
-        here = Surroundings(node, "http://here", lambda _id, _name: Path("/dev/null"), self.issue)
-        driver = FakeDriver(self.machine)
-        made = Supervisor(self.spine.database, {"process": driver}, here, self.changed, policy)
-        self.supervisors.append(made)
-        return made
-
-    async def issue(self, agent_id: int, launch_id: UUID) -> str:
-        wish = TokenWish(Role.AGENT, None, agent_id, launch_id, timedelta(days=1))
-        return (await tokens.issue(self.spine.database, KEY, wish, created_by="test")).token
-
-    async def changed(self) -> None:
-        """Nobody keeps a roster here."""
-
-    async def agent(self, program: str = "good", *, wanted: bool = True) -> int:
-        agent = await self.spine.agent(spec=f'{{"command": ["{program}"]}}', status="stopped", desired_status="stopped")
-        if wanted:
-            await agents.start(self.spine.database, agent, ADMIN)
-        return agent
-
-    async def row(self, agent: int) -> Any:
-        (row,) = await self.spine.fetch("select * from agent_registry where id = $1", agent)
-        return row
-
-    async def status(self, agent: int) -> str:
-        return str((await self.row(agent))["status"])
-
-    async def hello(self, agent: int) -> UUID:
-        """The copy of an agent says hello."""
-        (spec,) = [spec for spec in self.machine.running() if spec.agent_id == agent]
-        instance = uuid4()
-        async with self.spine.database.session() as connection:
-            await instances.hello(connection, Hello(instance, agent, 10, launch_id=spec.launch_id))
-        return instance
-
-    def copies(self, agent: int) -> list[LaunchSpec]:
-        return [spec for spec in self.machine.running() if spec.agent_id == agent]
-
-    async def launches(self, agent: int) -> list[Any]:
-        return await self.spine.fetch("select * from agent_launches where agent_id = $1 order by started_at", agent)
-
-
-async def idle(supervisor: Supervisor) -> None:
-    """Wait until nothing is being done."""
-    while supervisor._acting:
-        await asyncio.gather(*supervisor._acting.values())
-
-
-async def step(supervisor: Supervisor) -> None:
-    """One look, carried out to its end."""
-    await supervisor.supervise_once()
-    await idle(supervisor)
-
-
-async def steps_until(supervisor: Supervisor, condition: Any) -> None:
-    async def reached() -> bool:
-        await step(supervisor)
-        return bool(await condition())
-
-    await until(reached, within=15)
+from workstation.runtimes.fake import Program
+from workstation.services import agents, supervision
 
 
 @pytest.fixture
 async def yard(spine: Spine) -> AsyncIterator[Yard]:
-    yard = Yard(spine, FakeMachine(PROGRAMS))
-    yield yard
-    for supervisor in yard.supervisors:
-        await supervisor.close()
-
-
-async def running(yard: Yard, supervisor: Supervisor, program: str = "good") -> int:
-    agent = await yard.agent(program)
-    await step(supervisor)
-    await yard.hello(agent)
-    await step(supervisor)
-    assert await yard.status(agent) == "running"
-    return agent
+    async with open_yard(spine) as yard:
+        yield yard
 
 
 async def test_a_wanted_agent_is_started_and_running_with_its_hello(yard: Yard) -> None:
@@ -462,17 +361,14 @@ async def test_two_supervisors_never_start_an_agent_twice(yard: Yard) -> None:
 
 
 async def test_the_agents_of_a_living_replica_are_left_to_it(yard: Yard) -> None:
-    mine, other = yard.supervisor(), yard.supervisor(uuid4())
-    await yard.spine.execute(
-        "insert into nodes (id, version, lease_expires_at) values ($1, '1', now() + interval '20 seconds')",
-        yard.node_id,
-    )
+    node = await yard.node()
+    mine, other = yard.supervisor(node), yard.supervisor(await yard.node())
     agent = await running(yard, mine)
     (spec,) = yard.copies(agent)
     yard.machine.crash(spec.launch_id)
     await step(other)
     assert await yard.status(agent) == "running"
-    await yard.spine.execute("update nodes set lease_expires_at = now() - interval '31 seconds'")
+    await yard.lapse(node, 31)
 
     async def taken_over() -> bool:
         return len(yard.copies(agent)) == 1

@@ -72,6 +72,6 @@ async def _authenticate(header: bytes | None) -> Principal:
 async def gate(spine: Spine) -> AsyncIterator[Gate]:
     """The door, open."""
     async with open_house(spine) as house, AsyncExitStack() as stack:
-        door = AgentDoor(house.dispatcher, house.node_id, 10)
+        door = AgentDoor(house.dispatcher, 10)
         door.authenticated_by(_authenticate)
         yield Gate(spine, house, door, stack)

@@ -100,7 +100,7 @@ async def test_an_instance_of_another_agent_is_refused(gate: Gate) -> None:
 
 
 async def test_a_server_that_is_not_ready_asks_to_come_again(gate: Gate) -> None:
-    gate.door = AgentDoor(gate.house.dispatcher, uuid4(), 10)
+    gate.door = AgentDoor(gate.house.dispatcher, 10)
     wire = await gate.knock(1)
     assert await wire.end() == 1012
 
@@ -264,3 +264,23 @@ async def test_reports_before_goodbye_are_answered(gate: Gate) -> None:
     wire.say("bye")
     await wire.end()
     assert [item["status"] for item in wire.items("settled")] == ["completed"]
+
+
+async def test_a_server_that_goes_down_lets_back_in_who_holds_something_and_asks_it_to_finish(gate: Gate) -> None:
+    agent = await gate.spine.agent()
+    wire = await gate.connect(agent)
+    (made,) = await gate.submit(agent)
+    await wire.hear_items("tasks")
+    gate.house.dispatcher.stop_giving()
+    await wire.hang_up()
+    gate.door.let_back_in()
+    idle = await gate.knock(agent)
+    idle.say("hello", instance=str(uuid4()))
+    assert await idle.end() == 1012
+    back = await gate.knock(agent)
+    await back.hello(wire.instance, holding=[{"task": str(made), "attempt": 1}])
+    (told,) = await back.hear("drain")
+    assert told["reason"] == "restart"
+    back.say("done", items=[{"task": str(made), "attempt": 1, "result": 1}])
+    (settled,) = await back.hear_items("settled")
+    assert settled["status"] == "completed"

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from tests.integration.gateway.conftest import Gate
 from tests.support.spine import new, until
 
 from workstation.api.gateway.pull import PullSessions
-from workstation.domain.errors import Conflict, LeaseLost, NotFound
+from workstation.domain.errors import Conflict, LeaseLost, NotFound, Unavailable
 from workstation.domain.principal import Principal, Role
 from workstation.domain.tasks import Claim, OutcomeKind, Report
 from workstation.services import agents, tasks
@@ -44,7 +44,7 @@ class Puller:
 @pytest.fixture
 async def puller(gate: Gate) -> AsyncIterator[Puller]:
     """A pulling instance of an agent, not heard of yet."""
-    yield Puller(gate, PullSessions(gate.house.dispatcher, uuid4()), await gate.spine.agent())
+    yield Puller(gate, PullSessions(gate.house.dispatcher), await gate.spine.agent())
 
 
 def numbers(claims: list[Claim]) -> list[int]:
@@ -136,7 +136,7 @@ async def test_without_a_list_nothing_is_sent_again(puller: Puller, gate: Gate) 
 async def test_another_replica_heals_by_the_list_alone(puller: Puller, gate: Gate) -> None:
     made = await gate.submit(puller.agent)
     await puller.claim()
-    puller.pulling = PullSessions(gate.house.dispatcher, uuid4())
+    puller.pulling = PullSessions(gate.house.dispatcher)
     assert numbers(await puller.claim(holding=[])) == made
 
 
@@ -304,3 +304,16 @@ async def test_a_once_lost_task_does_not_bar_others_when_its_end_was_heard_elsew
     await gate.spine.execute("update agent_tasks set lost_count = 1 where id = $1", second)
     await gate.house.dispatcher.poll_once()
     assert numbers(await puller.claim(wait=5)) == [second]
+
+
+async def test_a_server_that_goes_down_answers_who_waits_and_refuses_who_asks_again(puller: Puller, gate: Gate) -> None:
+    waiting = asyncio.create_task(puller.claim(wait=60))
+    await until(lambda: len(gate.house.dispatcher.floor) == 1)
+    await asyncio.sleep(0.05)
+    gate.house.dispatcher.stop_giving()
+    for session in gate.house.dispatcher.floor:
+        session.drain("restart")
+    async with asyncio.timeout(5):
+        assert await waiting == []
+    with pytest.raises(Unavailable, match="going down"):
+        await puller.claim()

@@ -11,6 +11,7 @@ import pytest
 import uvicorn
 import websockets
 from tests.integration.gateway.conftest import Gate
+from tests.support.spine import until
 
 
 class _Quiet(uvicorn.Server):
@@ -90,3 +91,33 @@ async def test_an_agent_that_vanishes_has_three_seconds(gate: Gate) -> None:
                 await gate.spine.value("select extract(epoch from lease_expires_at - now()) from agent_instances")
             ) > 3:
                 await asyncio.sleep(0.01)
+
+
+async def test_a_server_that_goes_down_lets_nobody_in_and_says_so_to_a_load_balancer(gate: Gate) -> None:
+    gate.house.dispatcher.stop_giving()
+    async with listening(gate) as url:
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            await websockets.connect(f"{url}/api/agents/1/connect")
+    answer = refused.value.response
+    assert answer.status_code == 503 and answer.headers["retry-after"]
+    assert json.loads(answer.body or b"")["code"] == "unavailable"
+
+
+async def test_who_is_sent_away_keeps_its_whole_lease_and_its_tasks(gate: Gate) -> None:
+    agent = await gate.spine.agent()
+    async with connected(gate, agent) as connection:
+        await gate.submit(agent)
+        await connection.recv()
+        await gate.spine.execute("update agent_instances set lease_expires_at = now() + interval '4 seconds'")
+        (session,) = gate.house.dispatcher.floor
+        session.close(1012, "This server goes down.")
+        await connection.wait_closed()
+        assert connection.close_code == 1012
+    await until(lambda: len(gate.house.dispatcher.floor) == 0)
+    await until(lambda: _has_its_lease(gate))
+    assert await gate.spine.value("select status from agent_tasks") == "running"
+
+
+async def _has_its_lease(gate: Gate) -> bool:
+    left = await gate.spine.value("select extract(epoch from lease_expires_at - now()) from agent_instances")
+    return bool(left > 10)

@@ -189,7 +189,7 @@ async def test_renewing_tells_who_is_still_alive(spine: Spine) -> None:
     alive, dead = await spine.instance(agent), await spine.instance(agent)
     await spine.execute("update agent_instances set status = 'dead', ended_at = now() where id = $1", dead)
     async with spine.database.session() as connection:
-        assert await instances.renew(connection, [alive, dead, uuid4()]) == {alive}
+        assert await instances.renew(connection, [alive, dead, uuid4()]) == {alive: None}
 
 
 async def test_a_closed_socket_shortens_a_lease_and_never_lengthens_it(spine: Spine) -> None:
@@ -197,7 +197,7 @@ async def test_a_closed_socket_shortens_a_lease_and_never_lengthens_it(spine: Sp
     long, short = await spine.instance(agent), await spine.instance(agent)
     await spine.execute("update agent_instances set lease_expires_at = now() + interval '1 s' where id = $1", short)
     async with spine.database.session() as connection:
-        await instances.disconnected(connection, [long, short])
+        await instances.disconnected(connection, [long, short], None)
     rows = await spine.fetch("select id, extract(epoch from lease_expires_at - now()) as left from agent_instances")
     left = {row["id"]: float(row["left"]) for row in rows}
     assert 1 < left[long] <= 3 and left[short] <= 1

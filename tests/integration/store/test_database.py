@@ -1,6 +1,7 @@
 """What the driver raises becomes one of three things; deadlocks are retried; lost connections are opened again."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -138,3 +139,24 @@ async def test_a_full_pool_is_unavailable_within_two_seconds(spine_dsn: str) -> 
                         raise AssertionError("two had the one connection")
     finally:
         await database.close()
+
+
+async def test_a_transaction_that_stands_still_lets_go_of_its_rows(spine: Spine) -> None:
+    """As that of a process that was frozen between two statements."""
+    agent = await spine.agent()
+    lock = "select id from agent_registry where id = $1 for update"
+    held = asyncio.Event()
+
+    async def stand_still() -> None:
+        async with spine.database.transaction() as connection:
+            await connection.execute(lock, agent)
+            held.set()
+            await asyncio.sleep(4)
+
+    frozen = asyncio.create_task(stand_still())
+    await held.wait()
+    began = time.monotonic()
+    await spine.execute(lock, agent)
+    assert time.monotonic() - began < 3.7
+    with pytest.raises(Unavailable):
+        await frozen

@@ -95,3 +95,21 @@ def test_a_started_agent_knows_who_it_is(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_data_folder_has_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORKSTATION_DATA_DIR")
     assert data_folder() == Path.home() / ".local" / "share" / "workstation"
+
+
+def test_an_address_may_be_a_list_of_replicas() -> None:
+    server = find_server("http://a:1, https://b:2/,http://a:1", "t")
+    assert [each.url for each in server.addresses] == ["http://a:1", "https://b:2"]
+    assert server.urls == "http://a:1,https://b:2"
+
+
+def test_one_wrong_address_in_a_list_is_refused() -> None:
+    with pytest.raises(Misconfigured, match="'b:2' is not a server address"):
+        find_server("http://a:1,b:2", "t")
+
+
+def test_a_saved_token_is_not_shown_to_a_list_of_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKSTATION_DATA_DIR", str(tmp_path))
+    save_credentials(Server("http://a:1", "saved"), tmp_path)
+    with pytest.raises(Misconfigured, match="no token"):
+        find_server("http://a:1,http://b:2")

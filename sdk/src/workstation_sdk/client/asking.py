@@ -48,19 +48,33 @@ class _Failure(msgspec.Struct):
 def ask(request: Request, answer_type: type[Value]) -> Talk[Value]:
     """Return the answer as the given type; raises a `WorkstationError` of the kind the answer asks for.
 
-    429 is repeated always, 503 and silence where the request is repeatable, up to the request's `tries`.
+    429 is repeated always, 503 and silence where the request is repeatable, up to the request's `tries`. Where there
+    are several servers, each is asked once in a try.
     """
     for step in range(request.tries):
-        answer = yield request
-        assert answer is not None
-        error = _error_of(answer)
+        error, value = yield from _try(request, answer_type)
         if error is None:
-            value: Value = _read(answer, answer_type)
+            assert value is not None
             return value
         if step == request.tries - 1 or not _worth_repeating(request, error):
             raise error
         yield Pause(_pause(error, step))
     raise AssertionError("the last try returns or raises")
+
+
+def _try(request: Request, answer_type: type[Value]) -> Talk[tuple[WorkstationError | None, Value | None]]:
+    """Ask one server after the other, until one answers or all have failed."""
+    asked = 0
+    while True:
+        answer = yield request
+        assert answer is not None
+        error = _error_of(answer)
+        if error is None:
+            return None, _read(answer, answer_type)
+        asked += 1
+        away = isinstance(error, Unavailable | Unreachable)
+        if not (away and request.repeatable and asked <= answer.others):
+            return error, None
 
 
 def raise_for(answer: Answer) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+ORDINARY_TIMEOUT = 30.0
+
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
@@ -18,7 +20,7 @@ class Request:
     body: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = True
-    timeout: float = 30.0
+    timeout: float = ORDINARY_TIMEOUT
     tries: int = 6
 
 
@@ -45,12 +47,16 @@ class Emit(Generic[Item]):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the server said; `failure` is set, and the status 0, when it could not be heard."""
+    """What the server said; `failure` is set, and the status 0, when it could not be heard.
+
+    `others` is how many other servers the next request could go to: the sender goes on to one by itself.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     failure: str = ""
+    others: int = 0
 
 
 Talk = Generator[Request | Pause, Answer | None, Value]

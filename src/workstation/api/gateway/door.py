@@ -12,9 +12,10 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from workstation.api.errors import body_of, headers_of, status_of
 from workstation.api.gateway import frames
 from workstation.api.gateway.outbox import Outbox
-from workstation.api.gateway.socket import AgentSocket
+from workstation.api.gateway.socket import GOING_AWAY, AgentSocket
 from workstation.dispatch.dispatcher import Dispatcher
 from workstation.domain.errors import Conflict, LeaseLost, NotFound, Refusal, Unauthenticated, Unavailable
 from workstation.domain.principal import Principal, Role
@@ -28,7 +29,7 @@ _CLOSE_CODES: dict[type[Refusal], int] = {
     NotFound: 4404,
     Conflict: 4409,
     LeaseLost: 4409,
-    Unavailable: 1012,
+    Unavailable: GOING_AWAY,
 }
 
 
@@ -38,13 +39,13 @@ Authenticate: TypeAlias = Callable[[bytes | None], Awaitable[Principal]]
 class AgentDoor:
     """ASGI callable for WebSockets at /api/agents/:id/connect."""
 
-    def __init__(self, dispatcher: Dispatcher, node_id: UUID, default_slots: int) -> None:
+    def __init__(self, dispatcher: Dispatcher, default_slots: int) -> None:
         self._dispatcher = dispatcher
         self._authenticate: Authenticate = _nobody_yet
-        self._node_id = node_id
         self._default_slots = default_slots
         self._tokens: dict[str, set[Outbox]] = {}
         self._open: set[Outbox] = set()
+        self._lets_back_in = False
 
     def authenticated_by(self, authenticate: Authenticate) -> None:
         """Ask this who is at the door."""
@@ -56,14 +57,21 @@ class AgentDoor:
             for outbox in self._tokens[token_id]:
                 outbox.close(4401, "The token was revoked.")
 
+    def let_back_in(self) -> None:
+        """Let agents in although the server goes down, if they hold something and have found no other server for it."""
+        self._lets_back_in = True
+
     def close_all(self) -> None:
         """The server goes down: agents are to come again, to whoever answers then."""
         for outbox in self._open:
-            outbox.close(1012, "The server restarts.")
+            outbox.close(GOING_AWAY, "The server restarts.")
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve one WebSocket scope."""
+        """Serve one WebSocket scope. While the server goes down the answer is 503, as it would be to a request."""
         await receive()
+        if self._dispatcher.floor.is_closed() and not self._lets_back_in:
+            await _refuse(scope, send)
+            return
         await send({"type": "websocket.accept"})
         outbox = Outbox(lambda text: send({"type": "websocket.send", "text": text}))
         try:
@@ -76,6 +84,8 @@ class AgentDoor:
             hello = await self._hear_hello(receive, send)
             if outbox.closing is not None:
                 await _close(send, *outbox.closing)
+            elif hello is not None and self._dispatcher.floor.is_closed() and not hello.holding:
+                await _close(send, GOING_AWAY, "The server restarts.")
             elif hello is not None:
                 await self._serve(agent_id, hello, receive, send, outbox)
 
@@ -151,7 +161,7 @@ class AgentDoor:
             agent_id,
             slots,
             None if hello.launch is None else UUID(hello.launch),
-            self._node_id,
+            None,
             hello.region or agent.region,
             hello.version,
             None if hello.tasks is None else msgspec.json.encode(hello.tasks).decode(),
@@ -196,6 +206,17 @@ async def _text(receive: Callable[[], Awaitable[dict[str, Any]]]) -> str | None:
     if text is not None:
         return str(text)
     return bytes(message["bytes"]).decode()
+
+
+async def _refuse(scope: Any, send: Any) -> None:
+    """Answer the request to become a WebSocket with 503, so that a load balancer tries another server by itself."""
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": GOING_AWAY})
+        return
+    refusal = Unavailable("The server is going down; connect again to another one, or a little later.")
+    headers = [(name.lower(), value) for name, value in headers_of(refusal)]
+    await send({"type": "websocket.http.response.start", "status": status_of(refusal), "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body_of(refusal)})
 
 
 async def _close(send: Any, code: int, reason: str) -> None:

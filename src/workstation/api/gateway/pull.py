@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from workstation.dispatch.dispatcher import Dispatcher
 from workstation.dispatch.session import Session
-from workstation.domain.errors import Conflict, LeaseLost, NotFound
+from workstation.domain.errors import Conflict, LeaseLost, NotFound, Unavailable
 from workstation.domain.tasks import Claim
 from workstation.services.instances import Hello
 
@@ -42,9 +42,8 @@ class _Turns:
 class PullSessions:
     """The pulling instances of this replica. One that moves between replicas is healed by what it says it holds."""
 
-    def __init__(self, dispatcher: Dispatcher, node_id: UUID) -> None:
+    def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
-        self._node_id = node_id
         self._pulled: dict[UUID, _Pulled] = {}
         self._turns: dict[UUID, _Turns] = {}
 
@@ -58,12 +57,15 @@ class PullSessions:
     ) -> tuple[UUID, list[Claim]]:
         """Up to so many claims, waiting for the first; what the instance holds and holding lacks comes again first.
 
-        Raises NotFound, Conflict for a stopped agent, LeaseLost for a dead instance.
+        Raises NotFound, Conflict for a stopped agent, LeaseLost for a dead instance, Unavailable while this server goes
+        down.
         """
+        if self._dispatcher.floor.is_closed():
+            raise Unavailable("The server is going down; ask another one, or again a little later.")
         await self._require_open(agent_id)
         instance_id = instance_id or uuid4()
         async with self._turn(instance_id) as (turns, answered_meanwhile):
-            held = await self._dispatcher.leases.hello(Hello(instance_id, agent_id, slots, node_id=self._node_id))
+            held = await self._dispatcher.leases.hello(Hello(instance_id, agent_id, slots))
             await self._dispatcher.roster.refresh()
             pulled = self._find_or_make(instance_id, agent_id, slots)
             # The agent is open: whatever made it drain is over.
@@ -135,6 +137,8 @@ class PullSessions:
         pulled.arrived.clear()
         pulled.something.clear()
         self._dispatcher.heard(session)
+        # It has just said hello here.
+        session.unconfirmed = False
         self._dispatcher.add_credit(session, slots - session.credit)
         try:
             async with asyncio.timeout(wait_seconds):
@@ -168,7 +172,7 @@ class PullSessions:
             deliver=lambda claims: self._arrived(instance_id, claims),
             cancel=lambda attempts, _reason: self._cancelled(instance_id, attempts),
             close=lambda _code, _reason: self._forget(instance_id),
-            drain=lambda _reason: None,
+            drain=lambda _reason: self._woken(instance_id),
             pulls=True,
         )
         pulled = self._pulled[instance_id] = _Pulled(session)
@@ -181,6 +185,12 @@ class PullSessions:
             pulled.arrived.extend(claims)
             pulled.unanswered.update(map(_key, claims))
             pulled.cancelled.difference_update(claim.task_id for claim in claims)
+            pulled.something.set()
+
+    def _woken(self, instance_id: UUID) -> None:
+        """Nothing more is given to it: a request that waits is answered now."""
+        pulled = self._pulled.get(instance_id)
+        if pulled is not None:
             pulled.something.set()
 
     def _cancelled(self, instance_id: UUID, attempts: list[Attempt]) -> None:

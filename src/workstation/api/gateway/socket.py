@@ -19,6 +19,7 @@ from workstation.services.instances import Hello
 from workstation.services.queue import Accepted
 from workstation.store.agents import HealthReport
 
+GOING_AWAY = 1012
 _RETRY_SECONDS = 0.3
 # Less than three heartbeats, after which a report counts as old.
 _SAME_HEALTH_SECONDS = 8.0
@@ -54,6 +55,7 @@ class AgentSocket:
             close=outbox.close,
             drain=self._drain,
             region=hello.region,
+            launch_id=hello.launch_id,
             types=None if hello.task_types is None else frozenset(msgspec.json.decode(hello.task_types)),
         )
 
@@ -98,6 +100,9 @@ class AgentSocket:
                 await self._finish_background()
                 await self._release_held()
                 await self._dispatcher.leases.goodbye(instance_id, "said goodbye")
+            elif self._outbox.closing is not None and self._outbox.closing[0] == GOING_AWAY:
+                # It was sent away. How long it takes to reach another server is not its fault.
+                await self._dispatcher.leases.renew_now(instance_id, self.session.agent_id)
             else:
                 await self._dispatcher.leases.disconnected(instance_id)
         except Unavailable:

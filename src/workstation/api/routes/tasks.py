@@ -113,7 +113,7 @@ async def _wait(call: Call, task_id: int, seconds: float) -> Row:
         bell = asyncio.ensure_future(call.using.dispatcher.waiters.wait(task_id, max(until - clock(), 0.0)))
         try:
             row = await _find(call, task_id)
-            if row["status"] in FINAL or clock() >= until:
+            if row["status"] in FINAL or clock() >= until or call.using.dispatcher.waiters.closed:
                 return row
             await bell
         finally:

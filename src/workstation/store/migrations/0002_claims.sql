@@ -1,6 +1,7 @@
 -- A life of a task writes less: the try that is under way, or that completed the task, is told by the task's own row, and
 -- task_attempts has one row for each try that ended in any other way.
 -- Safe while replicas of the first schema run: what they write is understood, see the trigger at the end.
+-- oldest: 1
 
 alter table agent_tasks add column settled_by uuid;   -- the instance whose result was accepted
 alter table agent_tasks add column usage jsonb;       -- what that try used

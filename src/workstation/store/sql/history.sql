@@ -25,6 +25,9 @@ begin
     end loop;
 end $$
 
+-- name: lock_partitions
+select pg_advisory_xact_lock(hashtext('workstation partitions'))
+
 -- name: list_expired
 select c.relname as name
 from pg_inherits i

@@ -12,7 +12,7 @@ returning id, status, (xmax = 0) as is_new
 -- name: renew
 update agent_instances set lease_expires_at = now() + $2::interval
 where id = any ($1::uuid[]) and status in ('live', 'draining')
-returning id
+returning id, node_id
 
 -- name: renew_own
 update agent_instances set lease_expires_at = now() + $3::interval
@@ -20,9 +20,10 @@ where id = $1 and agent_id = $2 and status in ('live', 'draining')
 returning id
 
 -- name: shorten
--- The socket closed: the instance has only this long to come back.
+-- The socket closed: the instance has only this long to come back. One that has come to another replica meanwhile is
+-- none of this one's business any more.
 update agent_instances set lease_expires_at = least(lease_expires_at, now() + $2::interval)
-where id = any ($1::uuid[]) and status in ('live', 'draining')
+where id = any ($1::uuid[]) and status in ('live', 'draining') and node_id is not distinct from $3
 
 -- name: drain
 update agent_instances set status = 'draining' where id = any ($1::uuid[]) and status = 'live' returning id

@@ -1,12 +1,14 @@
 -- name: open_launch
--- At most one open launch for each replica of an agent, whoever asks first.
+-- At most one open launch for each replica of an agent, whoever asks first. Who looked at the agent before another
+-- replica started it, and asks after that start has ended, finds that the starts are no longer those it saw.
 insert into agent_launches (id, agent_id, replica, node_id, driver)
-values ($1, $2, $3, $4, $5)
+select $1, r.id, $3, $4, $5 from agent_registry r where r.id = $2 and r.start_attempts = $6::timestamptz[]
 on conflict (agent_id, replica) where status <> 'ended' do nothing
 returning id
 
 -- name: keep_handle
-update agent_launches set handle = $2::jsonb where id = $1
+-- No row: the start took so long that another replica took it over, or ended it.
+update agent_launches set handle = $2::jsonb where id = $1 and node_id = $3 and status <> 'ended' returning id
 
 -- name: mark_ready
 update agent_launches set status = 'running', ready_at = now()
@@ -22,11 +24,19 @@ where id = $1 and status <> 'ended'
 returning agent_id
 
 -- name: adopt_launches
--- Launches of a node whose lease is long over go to another.
+-- Launches of a node whose lease is long over go to another. Of several that want the same the first gets it: for the
+-- others it is no longer the dead node's. After an outage every lease looks long over: who has just entered, or not yet
+-- again, leaves the others the time to do so.
 update agent_launches l set node_id = $1
-where l.status <> 'ended' and l.node_id is distinct from $1
-  and not exists (select from nodes n where n.id = l.node_id and n.lease_expires_at > now() - interval '30 seconds')
-returning id
+from (
+    select o.id, o.node_id from agent_launches o
+    where o.status <> 'ended' and o.node_id is distinct from $1
+      and not exists (select from nodes n where n.id = o.node_id and n.lease_expires_at > now() - interval '30 seconds')
+      and exists (select from nodes me where me.id = $1 and me.lease_expires_at > now()
+                  and me.started_at < now() - interval '10 seconds')
+) of_the_dead
+where l.id = of_the_dead.id and l.node_id is not distinct from of_the_dead.node_id and l.status <> 'ended'
+returning l.id
 
 -- name: list_supervised
 -- Every agent that has something to be done or looked at, with its open launch and its living instances.

@@ -1,3 +1,7 @@
+-- name: join_lock
+-- Two that start at once must see each other.
+select pg_advisory_xact_lock(hashtext('workstation nodes'))
+
 -- name: join
 insert into nodes (id, version, url, key_fingerprint, lease_expires_at)
 values ($1, $2, $3, $4, now() + $5::interval)
@@ -9,7 +13,10 @@ select distinct key_fingerprint from nodes
 where id <> $1 and lease_expires_at > now() and key_fingerprint is not null
 
 -- name: renew
-update nodes set lease_expires_at = now() + $2::interval where id = $1 returning id
+update nodes set lease_expires_at = now() + $2::interval where id = $1 and lease_expires_at > now() returning id
+
+-- name: retire
+update nodes set lease_expires_at = least(lease_expires_at, now()) where id = $1
 
 -- name: tell_clock
 update nodes set clock_ahead_ms = $2, clock_error_ms = $3 where id = $1
