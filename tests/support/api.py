@@ -142,7 +142,7 @@ async def running_api(dsn: str, settings: ApiSettings | None = None, at: Clock |
         settings or ApiSettings(limits=UNLIMITED),
         at or Clock(),
         what_is_missing,
-        Checkup(database, dispatcher.wakeups, Path.cwd(), tuple).examine,
+        examine=Checkup(database, dispatcher.wakeups, Path.cwd(), tuple).examine,
     )
     app = create_app(using)
     door = AgentDoor(dispatcher, 10)
