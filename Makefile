@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help up setup test test-slow faults check lint types imports bench clean
+.PHONY: help up setup test test-slow faults simulate check lint types imports bench clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -21,6 +21,12 @@ test-slow: setup $(VENV)/.dev  ## the long tests
 
 faults: setup $(VENV)/.dev  ## the short fault suite: kills and freezes real processes
 	$(BIN)/python -m pytest -m "faults" --timeout 300
+
+SEEDS ?= 3000
+BASE ?= 10001
+
+simulate: setup $(VENV)/.dev  ## thousands of seeds of the simulation in virtual time
+	$(BIN)/python -m tests.simulation --base $(BASE) --count $(SEEDS) --workers 2
 
 check: setup $(VENV)/.dev  ## lint, types and import rules
 	$(BIN)/ruff check .

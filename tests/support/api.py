@@ -25,6 +25,7 @@ from workstation.dispatch.dispatcher import Chances, Dispatcher
 from workstation.domain.buckets import Limit
 from workstation.domain.principal import Role
 from workstation.server.checkup import Checkup
+from workstation.server.http import HttpProtocol
 from workstation.services import tokens
 from workstation.services.audit import AuditTrail
 from workstation.services.signing import SigningKey
@@ -175,7 +176,7 @@ async def _every(seconds: float, dispatcher: Dispatcher) -> None:
 @asynccontextmanager
 async def listening(api: Api) -> AsyncIterator[int]:
     """The port of a real HTTP server in front of the API, in this event loop."""
-    server = uvicorn.Server(uvicorn.Config(api.app, host="127.0.0.1", port=0, log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(api.app, host="127.0.0.1", port=0, http=HttpProtocol, log_level="error"))
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.005)

@@ -34,25 +34,54 @@ class BodyReader(Generic[S]):
 
     def __init__(self, struct: type[S]) -> None:
         self._struct = struct
+        self._decode = msgspec.json.Decoder(struct).decode
         self._names: dict[str, tuple[str, Reader]] = {}
         self._required: dict[str, str] = {}
-        for field in msgspec.structs.fields(struct):
+        self._objects: list[tuple[str, bool]] = []
+        self._lists: list[tuple[str, BodyReader[msgspec.Struct]]] = []
+        fields = msgspec.structs.fields(struct)
+        for field in fields:
             read = _reader(field.type)
             for name in (field.name, camel(field.name), field.encode_name):
                 self._names[name] = (field.name, read)
             if field.required:
                 self._required[field.name] = field.encode_name
+            if isinstance(read, _ListReader):
+                self._lists.append((field.encode_name, read.items))
+            elif _is_raw(field.type) and _holds_object(field.type):
+                self._objects.append((field.encode_name, type(None) in get_args(field.type)))
+        self._other_names = self._names.keys() - {field.encode_name for field in fields}
 
     def read(self, body: bytes) -> tuple[S, Any]:
         """The struct, and the whole document as plain values. Raises ValidationFailed."""
         document = json_check.check(body)
         if type(document) is not dict:
             raise ValidationFailed("The body must be a JSON object.")
+        if self._is_plain(document):
+            try:
+                return self._decode(body), document
+            except msgspec.ValidationError:
+                # Field by field finds everything that is wrong, and forgives more.
+                pass
         problems: list[FieldProblem] = []
         struct = self.collect(_RAW_OBJECT.decode(body), "", problems)
         if struct is None:
             raise failed(problems)
         return struct, document
+
+    def _is_plain(self, document: Any) -> bool:
+        """Whether the struct's own decoder, which is fast, takes nothing in a document for what collect() would not."""
+        if type(document) is not dict or not self._other_names.isdisjoint(document):
+            return False
+        for name, nullable in self._objects:
+            value = document.get(name)
+            if type(value) is not dict and not (nullable and value is None):
+                return False
+        for name, items in self._lists:
+            found = document.get(name)
+            if type(found) is not list or not all(map(items._is_plain, found)):
+                return False
+        return True
 
     def collect(self, given: dict[str, msgspec.Raw], path: str, problems: list[FieldProblem]) -> S | None:
         """The struct of the members of the object at path, or None with what is wrong added to problems."""
@@ -134,7 +163,7 @@ def _reader(type_: Any) -> Reader:
         shape: Any = list[dict[str, msgspec.Raw]]
         for bound in bounds:
             shape = Annotated[shape, bound]
-        return _list_reader(shape, BodyReader(struct))
+        return _ListReader(shape, BodyReader(struct))
     if _is_raw(type_):
         return _raw_reader(as_object=_holds_object(type_), nullable=type(None) in get_args(type_))
     return msgspec.json.Decoder(type_).decode
@@ -165,14 +194,17 @@ def _raw_reader(*, as_object: bool, nullable: bool) -> Reader:
     return read
 
 
-def _list_reader(shape: Any, items: BodyReader[msgspec.Struct]) -> Reader:
-    decode = msgspec.json.Decoder(shape).decode
+class _ListReader:
+    """Reads a list of objects; the names of wrong fields begin with their place in the list."""
 
-    def read(raw: msgspec.Raw) -> list[msgspec.Struct | None]:
+    def __init__(self, shape: Any, items: BodyReader[msgspec.Struct]) -> None:
+        self.items = items
+        self._decode = msgspec.json.Decoder(shape).decode
+
+    def __call__(self, raw: msgspec.Raw) -> list[msgspec.Struct | None]:
         problems: list[FieldProblem] = []
-        found = [items.collect(item, f"[{index}].", problems) for index, item in enumerate(decode(raw))]
+        given = self._decode(raw)
+        found = [self.items.collect(item, f"[{index}].", problems) for index, item in enumerate(given)]
         if problems:
             raise _Nested(problems)
         return found
-
-    return read

@@ -89,6 +89,7 @@ class Claimer:
             for session, credit in takers.items():
                 session.credit += credit
                 session.doubtful = True
+                self._doubt_successor(session)
             raise
         self._give(takers, round_.claims)
         for lane in round_.exhausted:
@@ -106,6 +107,13 @@ class Claimer:
             if given:
                 session.hold(given)
                 session.deliver(given)
+                self._doubt_successor(session)
+
+    def _doubt_successor(self, session: Session) -> None:
+        """An instance that connected again during the round may hold what its new session has not heard of."""
+        now = self._floor.find(session.instance_id)
+        if now is not None and now is not session:
+            now.doubtful = True
 
 
 def _look(lane: str, able: list[Session]) -> Look:

@@ -25,6 +25,10 @@ Submit: TypeAlias = Callable[
 ]
 
 
+Lent: TypeAlias = dict[UUID, Session | None]
+"""The session of each instance whose credit a submit has spoken for."""
+
+
 class Marker(Protocol):
     """Told of lanes in which there is, or will be, work."""
 
@@ -45,14 +49,15 @@ class Submitter:
     async def submit(self, tasks: Sequence[NewTask]) -> list[Submitted]:
         """Create the tasks of one request, all or none; answered after the commit. Raises Refusal."""
         unit = queue.Unit(tuple(tasks), tuple(self._take(task) for task in tasks))
+        lent = {taker.instance_id: self._floor.find(taker.instance_id) for taker in unit.takers if taker is not None}
         try:
             created = await self._batch.ask(unit)
         except BaseException:
-            self._give_back(unit, ())
+            self._give_back(unit, (), lent)
             raise
         handed = [row.handed for row in created if row.handed is not None]
-        self._give_back(unit, handed)
-        self._hand_over(handed)
+        self._give_back(unit, handed, lent)
+        self._hand_over(handed, lent)
         for task, row in zip(tasks, created, strict=True):
             if row.handed is None and not row.replayed:
                 self._mark(lane_of(task), row.wait_seconds)
@@ -85,25 +90,30 @@ class Submitter:
         best.credit -= 1
         return Taker(best.instance_id, best.agent_id)
 
-    def _give_back(self, unit: queue.Unit, handed: Sequence[Claim]) -> None:
+    def _give_back(self, unit: queue.Unit, handed: Sequence[Claim], lent: Lent) -> None:
         spoken_for = [taker.instance_id for taker in unit.takers if taker is not None]
         for claim in handed:
             spoken_for.remove(claim.instance_id)
         for instance_id in spoken_for:
             session = self._floor.find(instance_id)
             if session is not None:
-                session.credit += 1
+                # One that came meanwhile for the same instance has lent nothing.
+                session.credit += session is lent[instance_id]
                 session.doubtful = True
 
-    def _hand_over(self, claims: Sequence[Claim]) -> None:
+    def _hand_over(self, claims: Sequence[Claim], lent: Lent) -> None:
         by_instance: dict[UUID, list[Claim]] = {}
         for claim in claims:
             by_instance.setdefault(claim.instance_id, []).append(claim)
         for instance_id, own in by_instance.items():
             session = self._floor.find(instance_id)
-            if session is not None:
+            if session is None:
+                continue
+            if session is lent[instance_id]:
                 session.hold(own)
                 session.deliver(own)
+            else:
+                session.doubtful = True
 
     async def _submit_together(self, units: list[queue.Unit]) -> Sequence[list[queue.Created] | Exception]:
         if len(units) > 1 and not any(map(_needs_rollback, units)):

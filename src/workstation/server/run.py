@@ -25,6 +25,7 @@ from workstation.server import logs, ports
 from workstation.server.compose import Parts, compose
 from workstation.server.data_folder import Credentials, DataFolder, DataFolderFailure
 from workstation.server.draining import drain
+from workstation.server.http import HttpProtocol
 from workstation.server.postgres.embedded import EmbeddedPostgres, PostgresEvent
 from workstation.server.postgres.failure import PostgresFailure
 from workstation.server.postgres.options import PostgresOptions
@@ -189,7 +190,7 @@ async def _running(parts: Parts, listener: socket.socket) -> AsyncIterator[None]
         uvicorn.Config(
             parts.app,
             loop="uvloop",
-            http="httptools",
+            http=HttpProtocol,
             ws="websockets-sansio",
             ws_max_size=4 * 1024 * 1024,
             ws_per_message_deflate=False,

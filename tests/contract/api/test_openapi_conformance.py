@@ -19,6 +19,7 @@ from tests.support.forging import claims, token
 from workstation.api.openapi import document
 from workstation.api.routes.system import openapi_route
 from workstation.api.routes.table import ROUTES
+from workstation.server.http import HttpProtocol
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,9 @@ def served(migrated: str) -> Iterator[str]:
         async with running_api(migrated) as api:
             agent = await api.agent("for-the-document")
             await (await api.client()).post("/api/agents/tasks", json={"agentId": agent, "type": "t", "payload": {}})
-            server = uvicorn.Server(uvicorn.Config(api.app, host="127.0.0.1", port=0, log_level="error"))
+            server = uvicorn.Server(
+                uvicorn.Config(api.app, host="127.0.0.1", port=0, http=HttpProtocol, log_level="error")
+            )
             serving = asyncio.create_task(server.serve())
             while not server.started:
                 await asyncio.sleep(0.01)

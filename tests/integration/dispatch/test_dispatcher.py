@@ -318,11 +318,12 @@ async def test_a_waiter_wakes_when_its_task_is_settled(
     peer = await house.connect(agent)
     (number,) = await submit(house, new(agent))
     await peer.given(1)
-    waiting = asyncio.create_task(house.dispatcher.waiters.wait(number, 60))
-    await asyncio.sleep(0.01)
-    assert not waiting.done()
-    await peer.end(peer.delivered[0])
-    await asyncio.wait_for(waiting, 10)
+    with house.dispatcher.waiters.bell(number) as bell:
+        await asyncio.sleep(0.01)
+        assert not bell.done()
+        await peer.end(peer.delivered[0])
+        await house.dispatcher.waiters.wait(bell, 10)
+        assert bell.done()
 
 
 async def test_a_cancelled_task_is_taken_back_from_its_session(house: House, spine: Spine) -> None:

@@ -79,11 +79,10 @@ async def test_who_waits_at_one_replica_hears_of_a_task_settled_at_the_other(
     await there.looked(f"a{agent}")
     (created,) = await there.dispatcher.submitter.submit([new(agent)])
     await peer.given(1)
-    waiting = asyncio.create_task(here.dispatcher.waiters.wait(created.task_id, 60))
-    await asyncio.sleep(0)
-    await peer.end(peer.delivered[0])
-    async with asyncio.timeout(10):
-        await waiting
+    with here.dispatcher.waiters.bell(created.task_id) as bell:
+        await peer.end(peer.delivered[0])
+        await here.dispatcher.waiters.wait(bell, 10)
+        assert bell.done()
 
 
 async def test_a_cancel_at_one_replica_stops_the_work_at_the_other(spine: Spine, pair: tuple[House, House]) -> None:
@@ -141,8 +140,9 @@ async def test_nothing_is_lost_with_every_hint_dropped(spine: Spine) -> None:
         await peer.end(peer.delivered[0], OutcomeKind.FAILED, error=TaskError("x", retry_after=timedelta()))
         await until(lambda: len(peer.delivered) == 2)
         # Who waits looks again each second.
-        async with asyncio.timeout(2):
-            await here.dispatcher.waiters.wait(created.task_id, 60)
+        with here.dispatcher.waiters.bell(created.task_id) as bell:
+            async with asyncio.timeout(2):
+                await here.dispatcher.waiters.wait(bell, 60)
 
 
 async def test_a_listener_that_was_cut_listens_again(spine: Spine, pair: tuple[House, House]) -> None:
@@ -204,7 +204,9 @@ async def test_who_hears_no_hints_looks_at_a_waited_for_task_four_times_a_second
     loop = asyncio.get_running_loop()
     for misses, longest in ((True, 0.6), (False, 2.0)):
         began = loop.time()
-        await waiters.Waiters(lambda misses=misses: misses).wait(1, 60)  # type: ignore[misc]
+        waiting = waiters.Waiters(lambda misses=misses: misses)  # type: ignore[misc]
+        with waiting.bell(1) as bell:
+            await waiting.wait(bell, 60)
         assert (0.2 if misses else 0.9) < loop.time() - began < longest
 
 

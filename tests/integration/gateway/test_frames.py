@@ -16,6 +16,7 @@ from workstation.api.gateway import frames
 from workstation.domain.principal import Principal, Role
 from workstation.domain.tasks import OutcomeKind
 from workstation.services import tasks
+from workstation.store.agents import HealthReport
 
 ADMIN = Principal("root", Role.ADMIN)
 
@@ -234,6 +235,33 @@ async def test_health_reaches_the_registry(gate: Gate) -> None:
         return row["health_status"] == "degraded" and json.loads(row["health_metadata"] or "{}") == {"cpu": 97}
 
     await until(kept)
+
+
+async def test_health_that_is_no_news_to_the_registry_waits_for_that_of_others(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leases = gate.house.dispatcher.leases
+    at_once: list[HealthReport] = []
+
+    async def keep(report: HealthReport) -> bool:
+        at_once.append(report)
+        return True
+
+    monkeypatch.setattr(leases, "report_health", keep)
+    wires = [await gate.connect(await gate.spine.agent(health_status=word)) for word in ("healthy", "degraded")]
+    for wire in wires:
+        wire.say("heartbeat", holding=[], healthStatus="healthy")
+
+    async def kept() -> list[bool]:
+        await leases.keep_noted_health()
+        rows = await gate.spine.fetch("select health_reported_at is not null as kept from agent_registry order by id")
+        return [row["kept"] for row in rows]
+
+    async def noted() -> bool:
+        return await kept() == [True, False]
+
+    await until(noted)
+    await until(lambda: [report.word for report in at_once] == ["healthy"])
 
 
 async def test_what_the_instance_lost_hold_of_is_cancelled_at_its_heartbeat(gate: Gate) -> None:

@@ -11,7 +11,7 @@ from msgspec import Meta, Raw
 from workstation.api.bodies import BodyReader, camel
 from workstation.api.queries import QueryReader
 from workstation.api.schemas.common import JsonObject
-from workstation.domain.errors import ValidationFailed
+from workstation.domain.errors import FieldProblem, ValidationFailed
 
 
 class Inner(msgspec.Struct, kw_only=True):
@@ -86,6 +86,22 @@ def test_null_is_the_same_as_left_out() -> None:
 def test_whole_numbers_may_be_written_with_a_fraction_of_zero() -> None:
     assert body.read(b'{"name":"x","max_retries":3.0,"items":[{"max_size":1e1}]}')[0].max_retries == 3
     assert set(refused('{"name":"x","max_retries":3.5}')) == {"max_retries"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name":"x"}',
+        '{"name":"x","agentId":"7","max_retries":2,"payload":{"a": 1.10},"anything":[1],"items":[{"max_size":1}]}',
+        '{"name":"x","payload":null,"anything":null,"items":[],"other":{"name":1}}',
+        '{"name":"x","items":[{"max_size":1,"note":null,"other":1},{"max_size":2,"note":"n"}]}',
+    ],
+)
+def test_the_fast_way_reads_what_the_careful_way_reads(text: str) -> None:
+    problems: list[FieldProblem] = []
+    careful = body.collect(msgspec.json.decode(text, type=dict[str, Raw]), "", problems)
+
+    assert msgspec.json.encode(body.read(text.encode())[0]) == msgspec.json.encode(careful) and problems == []
 
 
 def test_a_query_is_read_with_its_defaults() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from math import inf
 from typing import Any
 
 import msgspec
@@ -44,7 +45,8 @@ class AgentSocket:
         self._background: set[asyncio.Task[None]] = set()
         self._telling: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._said_bye = False
-        self._kept_health: tuple[str, float] = ("", 0.0)
+        agent = dispatcher.roster.find(hello.agent_id)
+        self._kept_health: tuple[str, float] = ("" if agent is None else agent.health_status, -inf)
         self._missed: set[tuple[int, int]] = set()
         self.session = Session(
             hello.instance_id,
@@ -231,7 +233,7 @@ class AgentSocket:
         # Another replica may have ended an attempt of ours, and its hint may have been lost.
         shared = self._dispatcher.wakeups.others > 0
         if shared or session.doubtful or listed - session.settling != set(session.held.items()):
-            self._later(self._reconcile(listed))
+            self._later(self._reconcile_or_doubt(listed))
 
     def _report_health(self, word: str, metadata: dict[str, Any] | None) -> None:
         """Another word is kept at once; the same again is kept every other heartbeat, with those of other agents."""
@@ -247,6 +249,14 @@ class AgentSocket:
 
     async def _health(self, report: HealthReport) -> None:
         await self._dispatcher.leases.report_health(report)
+
+    async def _reconcile_or_doubt(self, listed: set[tuple[int, int]]) -> None:
+        """While the database is away the doubt stays: the next heartbeat asks again."""
+        try:
+            await self._reconcile(listed)
+        except Unavailable:
+            self.session.doubtful = True
+            raise
 
     async def _reconcile(self, listed: set[tuple[int, int]]) -> None:
         """Compare with the database: what it holds and neither side knows is sent, what is lost is cancelled."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 from workstation.api import ids
@@ -106,18 +105,15 @@ async def _find(call: Call, task_id: int) -> Row:
 
 
 async def _wait(call: Call, task_id: int, seconds: float) -> Row:
-    clock = call.using.clock.monotonic
+    clock, waiters = call.using.clock.monotonic, call.using.dispatcher.waiters
     until = clock() + seconds
     while True:
-        # The bell is hung up before looking, so that no end falls between the look and the wait.
-        bell = asyncio.ensure_future(call.using.dispatcher.waiters.wait(task_id, max(until - clock(), 0.0)))
-        try:
+        with waiters.bell(task_id) as bell:
             row = await _find(call, task_id)
-            if row["status"] in FINAL or clock() >= until or call.using.dispatcher.waiters.closed:
+            left = until - clock()
+            if row["status"] in FINAL or left <= 0 or waiters.closed:
                 return row
-            await bell
-        finally:
-            bell.cancel()
+            await waiters.wait(bell, left)
 
 
 async def list_tasks(call: Call) -> Reply:
