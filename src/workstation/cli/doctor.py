@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Final
 
 import click
 
-from workstation.cli.checks import OK, PROBLEM, WARNING, Finding, fleet, machine
+from workstation.cli.checks import fleet, machine
 from workstation.cli.exits import FAILED
 from workstation.cli.output import Output, output_option, print_lines
 from workstation.cli.tables import printable
+from workstation.domain.findings import Finding, Level
 
 CHECKS: Final[tuple[Callable[[], Iterator[Finding]], ...]] = (
     machine.data_folder,
@@ -20,7 +22,7 @@ CHECKS: Final[tuple[Callable[[], Iterator[Finding]], ...]] = (
     machine.sandbox,
     fleet.server,
 )
-_MARKS: Final = {OK: ("✓", "green"), WARNING: ("!", "yellow"), PROBLEM: ("✗", "red")}
+_MARKS: Final = {Level.OK: ("✓", "green"), Level.WARNING: ("!", "yellow"), Level.PROBLEM: ("✗", "red")}
 
 
 @click.command()
@@ -32,12 +34,12 @@ def doctor(ctx: click.Context, output: Output) -> None:
     findings = []
     for check in CHECKS:
         for finding in check():
-            bad = bad or finding.level == PROBLEM
+            bad = bad or finding.level is Level.PROBLEM
             findings.append(finding)
             if output.is_table:
                 print_lines([_line(finding)])
     if not output.is_table:
-        output.show_list([finding._asdict() for finding in findings], (), "")
+        output.show_list([asdict(finding) for finding in findings], (), "")
     ctx.exit(FAILED if bad else 0)
 
 

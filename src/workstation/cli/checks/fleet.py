@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from workstation.cli.checks import OK, PROBLEM, WARNING, Finding
 from workstation.cli.connection import connect, get
 from workstation.cli.local import find_holder
 from workstation.cli.tables import Item
 from workstation.cli.times import in_words, instant, now
+from workstation.domain.findings import Finding, Level, ok, problem, warning
 from workstation_sdk.errors import Misconfigured, NotAllowed, Unavailable, Unreachable, WorkstationError
 
 if TYPE_CHECKING:
@@ -27,18 +27,18 @@ def server() -> Iterator[Finding]:
     try:
         with connect() as client:
             client.call("GET", "/ready", tries=1)
-            yield Finding(OK, "server", "It answers and takes work.")
+            yield ok("server", "It answers and takes work.")
             yield from _agents(client)
             yield from _examination(client)
     except Misconfigured as error:
         nobody = find_holder() is None
-        yield Finding(PROBLEM, "server", "None runs here: `workstation up` starts it." if nobody else error.message)
+        yield problem("server", "None runs here: `workstation up` starts it." if nobody else error.message)
     except Unreachable as error:
-        yield Finding(PROBLEM, "server", f"{error.message} `workstation up` starts it.")
+        yield problem("server", f"{error.message} `workstation up` starts it.")
     except Unavailable as error:
-        yield Finding(PROBLEM, "server", error.message)
+        yield problem("server", error.message)
     except WorkstationError as error:
-        yield Finding(PROBLEM, "server", f"It refuses to tell: {error.message}")
+        yield problem("server", f"It refuses to tell: {error.message}")
 
 
 def _agents(client: Client) -> Iterator[Finding]:
@@ -46,7 +46,7 @@ def _agents(client: Client) -> Iterator[Finding]:
     troubled = [finding for agent in agents for finding in _trouble(agent)]
     running = sum(agent["status"] == "running" for agent in agents)
     if not troubled:
-        yield Finding(OK, "agents", f"{running} of {len(agents)} run, none has a problem.")
+        yield ok("agents", f"{running} of {len(agents)} run, none has a problem.")
     yield from troubled
 
 
@@ -56,18 +56,18 @@ def _trouble(agent: Item) -> Iterator[Finding]:
     if agent["desired_status"] == "running" and status == "stopped" and agent["runtime"] == "external":
         yield _absent(name, reason)
     elif agent["desired_status"] == "running" and status in ("stopped", "error"):
-        yield Finding(PROBLEM, "agents", f"{name} is {status} ({reason}): workstation agents logs {name}")
+        yield problem("agents", f"{name} is {status} ({reason}): workstation agents logs {name}")
     elif status == "running" and health == "unhealthy":
-        yield Finding(PROBLEM, "agents", f"{name} is unhealthy ({reason}): workstation agents show {name}")
+        yield problem("agents", f"{name} is unhealthy ({reason}): workstation agents show {name}")
     elif status == "running" and health == "degraded":
-        yield Finding(WARNING, "agents", f"{name} is degraded ({reason}): workstation agents show {name}")
+        yield warning("agents", f"{name} is degraded ({reason}): workstation agents show {name}")
 
 
 def _absent(name: str, reason: str) -> Finding:
     """An agent that somebody else starts: one that was here is missed, one that has not come yet is awaited."""
     if reason == GONE:
-        return Finding(PROBLEM, "agents", f"{name} is gone ({reason}): start its process again.")
-    return Finding(WARNING, "agents", f"{name} has not connected yet: start its process.")
+        return problem("agents", f"{name} is gone ({reason}): start its process again.")
+    return warning("agents", f"{name} has not connected yet: start its process.")
 
 
 def _examination(client: Client) -> Iterator[Finding]:
@@ -76,10 +76,10 @@ def _examination(client: Client) -> Iterator[Finding]:
     try:
         examined = get(client, "/api/system/examination", tries=1)
     except NotAllowed:
-        yield Finding(WARNING, "examination", "This token may not ask what hurts the queue: an operator's may.")
+        yield warning("examination", "This token may not ask what hurts the queue: an operator's may.")
         return
     for found in examined["findings"]:
-        yield Finding(found["level"], found["subject"], found["message"])
+        yield Finding(Level(found["level"]), found["subject"], found["message"])
     there = instant(examined["database_time"])
     if there is not None:
         took = timedelta(seconds=time.monotonic() - began)
@@ -90,8 +90,8 @@ def _clock(asked_at: datetime, there: datetime, took: timedelta) -> Iterator[Fin
     """The database said its time somewhere between the question and the answer."""
     behind, ahead = there - (asked_at + took), asked_at - there
     if ahead < SKEWED and behind < SKEWED:
-        yield Finding(OK, "clock", "This machine's agrees with the database's.")
+        yield ok("clock", "This machine's agrees with the database's.")
         return
     by, where = (ahead, "ahead of") if ahead > behind else (behind, "behind")
     message = f"This machine's is {in_words(by)} {where} the database's: let both keep time by NTP."
-    yield Finding(WARNING, "clock", message)
+    yield warning("clock", message)
