@@ -72,6 +72,6 @@ def _counts(overview: dict[str, Any]) -> list[tuple[str, object]]:
     health = ", ".join(f"{overview[f'{word}Agents']} {word}" for word in ("healthy", "degraded", "unhealthy"))
     return [
         ("agents", f"{overview['runningAgents']} running ({health}), {overview['stoppedAgents']} stopped"),
-        ("MCP servers", str(overview["mcpContainers"])),
+        ("MCP servers", overview["mcpContainers"] or None),
         ("tasks", f"{overview['pendingTasks']} pending"),
     ]

@@ -87,6 +87,12 @@ def test_status_counts_what_is_in_hand(saved: ScriptedServer, data_folder: Path)
     ]
 
 
+def test_status_does_not_speak_of_what_there_is_none_of(saved: ScriptedServer) -> None:
+    saved.data("GET /ready", {"status": "ready"})
+    saved.data("GET /api/agents/system/overview", {**OVERVIEW, "mcpContainers": 0})
+    assert "MCP" not in run_alone("status").stdout
+
+
 def test_status_as_json_has_the_overview_of_the_api(saved: ScriptedServer) -> None:
     _ready(saved)
     told = json.loads(run_alone("status", "-o", "json").stdout)
