@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from workstation.server.postgres.programs import sync_folder
+
 FORMAT = 1
 CONTENTS = "contents.json"
 CHUNK = 1024 * 1024
@@ -59,11 +61,7 @@ def _publish(partial: Path, target: Path, *, replace: bool) -> None:
             os.link(partial, target)
         except FileExistsError:
             raise ArchiveFailure(f"{target} exists: choose another name, or replace it with --force.") from None
-    descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(target.parent)
 
 
 def _nobodys(member: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -99,7 +99,7 @@ async def list_alive(connection: Connection, agent_id: int) -> list[Row]:
 
 
 async def prune_instances(connection: Connection, limit: int, older_than: timedelta) -> int:
-    """Delete instances that ended a week ago and hold nothing; returns how many."""
+    """Delete instances that ended longer ago than this and hold nothing; returns how many."""
     return affected(await connection.execute(_SQL["prune_instances"], limit, older_than))
 
 
