@@ -112,11 +112,12 @@ async def queue_index(connection: Connection) -> list[Finding]:
         return [
             warning(
                 "queue index",
-                f"A look for work reads {pages} pages to find {lanes} lanes: task_queue is full of dead entries; "
-                "see what holds cleaning up back, then vacuum agent_tasks and reindex index concurrently task_queue.",
+                f"A look for work reads {pages} pages to find {_counted(lanes, 'lane')}: task_queue is full of dead "
+                "entries; see what holds cleaning up back, then vacuum agent_tasks and reindex index concurrently "
+                "task_queue.",
             )
         ]
-    return [ok("queue index", f"A look for work reads {pages} pages.")]
+    return [ok("queue index", f"A look for work reads {_counted(pages, 'page')}.")]
 
 
 async def connections(connection: Connection) -> list[Finding]:
@@ -136,12 +137,12 @@ async def partitions(connection: Connection) -> list[Finding]:
     found = []
     for row in await store.default_partitions(connection):
         if row["rows"]:
-            many = "more than 1000" if row["rows"] > 1000 else str(row["rows"])
+            many = "more than 1,000 rows" if row["rows"] > 1000 else _counted(row["rows"], "row")
             found.append(
                 warning(
                     "partitions",
-                    f"{row['parent']}_default has {many} rows of days that had no partition; they are not dropped with "
-                    f"their day: delete or move them, and look into the log for why the loop `partitions` failed.",
+                    f"{row['parent']}_default has {many} of days that had no partition; when their time has come they "
+                    "are deleted one by one: look into the log for why the loop `partitions` failed.",
                 )
             )
         if not row["has_tomorrow"]:
@@ -174,11 +175,12 @@ async def dead_letters(connection: Connection) -> list[Finding]:
         return [
             warning(
                 "dead letters",
-                f"{row['recent']} tasks failed for good in the last hour, most of type {row['type']}, {row['all']} in "
-                "all: workstation tasks list --dead-letter, then redrive them.",
+                f"{_counted(row['recent'], 'task')} failed for good in the last hour, most often of type "
+                f"{row['type']}; {row['all']} are kept in all: see workstation tasks list --dead-letter, then redrive "
+                "them.",
             )
         ]
-    return [ok("dead letters", f"{row['all'] or 'None'}, none in the last hour.")]
+    return [ok("dead letters", f"{row['all']} are kept, none of the last hour." if row["all"] else "None.")]
 
 
 async def instances(connection: Connection) -> list[Finding]:
@@ -212,10 +214,10 @@ async def replicas(connection: Connection) -> list[Finding]:
     rows = await store.nodes(connection)
     live = [row for row in rows if not row["gone"]]
     found = [
-        problem(
+        warning(
             "replicas",
-            f"The replica {_name(row)} went {in_words(row['gone_for'])} ago without leaving: start it again; "
-            "agents it had started stay without one until then. A day later it is forgotten.",
+            f"The replica {_name(row)} went {in_words(row['gone_for'])} ago without leaving; others have taken over "
+            "the agents it had started: start it again, or leave it, and it is forgotten a day after it went.",
         )
         for row in rows
         if row["gone"] and row["gone_for"] > DRAINED
@@ -249,6 +251,10 @@ def _clock(row: Row) -> Finding | None:
 
 def _name(row: Row) -> str:
     return str(row["url"] or row["id"])
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 CHECKS: Final[tuple[Check, ...]] = (
