@@ -176,11 +176,11 @@ async def dead_letters(connection: Connection) -> list[Finding]:
             warning(
                 "dead letters",
                 f"{_counted(row['recent'], 'task')} failed for good in the last hour, most often of type "
-                f"{row['type']}; {row['all']} are kept in all: see workstation tasks list --dead-letter, then redrive "
-                "them.",
+                f"{row['type']} (dead letters in all: {row['all']}): workstation tasks list --dead-letter, then "
+                "redrive them.",
             )
         ]
-    return [ok("dead letters", f"{row['all']} are kept, none of the last hour." if row["all"] else "None.")]
+    return [ok("dead letters", f"{row['all']} in all, none of the last hour." if row["all"] else "None.")]
 
 
 async def instances(connection: Connection) -> list[Finding]:

@@ -222,7 +222,9 @@ async def test_fresh_dead_letters_are_found_with_their_type(spine: Spine) -> Non
         agent,
     )
     message = await only(spine, examination.dead_letters, WARNING)
-    assert message.startswith("3 tasks failed for good in the last hour, most often of type ocr; 4 are kept in all")
+    assert message.startswith(
+        "3 tasks failed for good in the last hour, most often of type ocr (dead letters in all: 4)"
+    )
 
 
 async def test_an_instance_that_is_not_heard_is_found_and_worse_when_nobody_reaps(spine: Spine) -> None:
