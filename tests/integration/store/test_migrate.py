@@ -126,6 +126,11 @@ def test_what_they_do_not_trip_over_is_let_through() -> None:
     assert not TRIPS.search("alter table a add column b integer not null default 0, add column c text")
 
 
+def test_every_migration_that_ships_says_which_program_it_needs() -> None:
+    # Forgotten, the line would keep older replicas from starting for no reason.
+    assert [m.name for m in migrations()[1:] if "\n-- oldest: " not in m.text] == []
+
+
 def test_a_migration_says_which_program_it_needs() -> None:
     assert Migration(7, "x", "-- what it does\n-- oldest: 5\nselect 1").oldest == 5
     assert Migration(7, "x", "select 1").oldest == 7
