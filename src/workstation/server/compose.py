@@ -85,7 +85,7 @@ def compose(
     settings: Settings, folder: DataFolder, database: Database, key: SigningKey, node_id: UUID, url: str
 ) -> Parts:
     """Put one server together over an open database."""
-    dispatcher = Dispatcher(database, node_id, Chances(clock.monotonic, random.Random().random))  # noqa: S311
+    dispatcher = Dispatcher(database, node_id, Chances(clock.monotonic, random.Random().random))  # noqa: S311 - jitter is no secret
     drivers = make_drivers(DriverSettings(settings.environment))
     supervisor = Supervisor(
         database,

@@ -111,7 +111,7 @@ async def _settle(call: Call, report: Report) -> Reply:
     accepted = await call.using.dispatcher.settler.report(report)
     again = accepted.run_at if accepted.status == "pending" else None
     run_at = None if again is None else again.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    return Reply(Data(data=Outcome(status=accepted.status, run_at=run_at)))  # type: ignore[arg-type]
+    return Reply(Data(data=Outcome(status=accepted.status, run_at=run_at)))  # type: ignore[arg-type]  # no other words come of a report
 
 
 async def _held_task(call: Call) -> int:

@@ -250,7 +250,7 @@ def explanation(found: Explanation) -> TaskExplanation:
     """An explanation as it is shown."""
     return TaskExplanation(
         id=str(found.task_id),
-        status=found.status,  # type: ignore[arg-type]
+        status=found.status,  # type: ignore[arg-type]  # the database knows no other words
         summary=found.summary,
         held_by=found.held_by,
         gates=[GateItem(gate.gate, gate.open, gate.message, gate.agent) for gate in found.gates],

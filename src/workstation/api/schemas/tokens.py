@@ -70,7 +70,7 @@ def token(row: TokenRow) -> Token:
     return Token(
         id=str(row.id),
         subject=row.subject,
-        role=row.role,  # type: ignore[arg-type]
+        role=row.role,  # type: ignore[arg-type]  # the database knows no other words
         agent_id=None if row.agent_id is None else str(row.agent_id),
         created_by=row.created_by,
         created_at=row.created_at,
