@@ -49,7 +49,8 @@ class Edit:
 class Options:
     """How the fault suite is run. faults: (second, name, how long, target); none: nothing is broken.
 
-    timeout_ms: no working task has less. due_in: seconds after which every task is due.
+    timeout_ms: no working task has less. due_in: seconds after which every task is due. cancelled_seconds: how long
+    the tasks work that clients cancel; they do so after a moment then.
     """
 
     seed: int = 1
@@ -60,6 +61,7 @@ class Options:
     fail_points: str = ""
     timeout_ms: int = 0
     due_in: float | None = None
+    cancelled_seconds: float | None = None
 
     def plan(self) -> Plan:
         """The plan of the run."""
@@ -73,6 +75,9 @@ class Options:
             timeout_ms = max(task.timeout_ms, self.timeout_ms if task.behaviour == "work" else 0)
             due_in = task.due_in if self.due_in is None else self.due_in
             tasks.append(replace(task, timeout_ms=timeout_ms, due_in=due_in))
+        if self.cancelled_seconds is not None and submission.cancel_after is not None:
+            tasks[0] = replace(tasks[0], behaviour="work", seconds=self.cancelled_seconds, due_in=None)
+            return replace(submission, tasks=tuple(tasks), cancel_after=0.5)
         return replace(submission, tasks=tuple(tasks))
 
     @property
@@ -87,6 +92,8 @@ class Options:
         parts += [f"{name} at {at:.0f} s" for at, name, _, _ in self.faults]
         if self.timeout_ms:
             parts.append(f"timeouts of {self.timeout_ms / 1000:.0f} s")
+        if self.cancelled_seconds is not None:
+            parts.append(f"what is cancelled works for {self.cancelled_seconds:.0f} s")
         if self.due_in is not None:
             parts.append(f"due in {self.due_in:.0f} s")
         if self.fail_points:

@@ -181,7 +181,7 @@ PLANTS = (
             ),
         ),
         ("who works on a cancelled task is told",),
-        Options(seed=2, seconds=25, load="hostile"),
+        Options(seed=2, seconds=20, timeout_ms=20_000, cancelled_seconds=10),
     ),
     Plant(
         "events-by-id-alone",
