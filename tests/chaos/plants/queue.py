@@ -121,7 +121,7 @@ PLANTS = (
             ),
         ),
         ("higher priority goes first",),
-        Options(seed=5, seconds=20, load="backlog"),
+        Options(seed=5, seconds=20, load="steady", timeout_ms=20_000, work_seconds=2),
     ),
     Plant(
         "claim-is-not-a-version",
@@ -181,7 +181,7 @@ PLANTS = (
             ),
         ),
         ("who works on a cancelled task is told",),
-        Options(seed=2, seconds=20, timeout_ms=20_000, cancelled_seconds=10),
+        Options(seed=2, seconds=20, load="steady", timeout_ms=20_000, cancelled_seconds=10),
     ),
     Plant(
         "events-by-id-alone",
