@@ -22,9 +22,11 @@ test-slow: setup $(VENV)/.dev  ## the long tests
 faults: setup $(VENV)/.dev  ## the short fault suite: kills and freezes real processes
 	$(BIN)/python -m pytest -m "faults" --timeout 300
 
+FAULT_SEEDS ?= 1-20
+
 faults-long: setup $(VENV)/.dev  ## twenty seeds of the fault suite, 45 minutes; report in build/faults.md
 	mkdir -p build
-	$(BIN)/python -m tests.chaos --seeds $(or $(FAULT_SEEDS),1-20) --report build/faults.md
+	$(BIN)/python -m tests.chaos --seeds $(FAULT_SEEDS) --report build/faults.md
 
 SEEDS ?= 3000
 BASE ?= 10001

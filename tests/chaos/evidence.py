@@ -163,6 +163,10 @@ class Evidence:
         """Whether the machine had time for us between these instants of the wall clock."""
         return not any(w.name == BUSY and w.begin_wall < end and begin < w.end_wall for w in self.outages)
 
+    def was_punctual(self, begin: float, end: float) -> bool:
+        """Whether the harness itself was on time between these instants of the monotonic clock."""
+        return not any(begin < line.at and line["since"] < end for line in self.of("late"))
+
     @property
     def starved_seconds(self) -> float:
         """For how long the machine was too busy to hold any promise of time."""

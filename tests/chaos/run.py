@@ -91,7 +91,8 @@ async def _live_through(world: World, plan: Plan, drain_seconds: float) -> None:
     sampling = Recorder(world.record_file, "sampler")
     sampler.measure(world, sampling, "at the beginning")
     try:
-        async with _beside(sampler.sample(world, sampling), clients.follow_events()):
+        watching = (sampler.sample(world, sampling), sampler.watch_lateness(world, sampling), clients.follow_events())
+        async with _beside(*watching):
             async with asyncio.TaskGroup() as both:
                 both.create_task(clients.run(plan.submissions))
                 both.create_task(nemesis.run(plan.faults))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 
 import asyncpg
 import psutil
@@ -13,6 +14,9 @@ from tests.chaos.world import World
 INTERVAL_SECONDS = 0.5
 # A look that takes longer means that the machine has no time for us: half of what a statement of the server may take.
 STARVED_SECONDS = 0.75
+
+TICK_SECONDS = 0.03
+LATE_SECONDS = 0.1
 
 UNLEASED = """
 select t.id, t.attempt, t.deadline_at < now() as overdue,
@@ -42,6 +46,30 @@ async def sample(world: World, record: Recorder) -> None:
         late = time.monotonic() - began - INTERVAL_SECONDS
         if late > STARVED_SECONDS:
             record("starved", seconds=late)
+
+
+async def watch_lateness(world: World, record: Recorder) -> None:
+    """Record when this process is late itself, or an orchestrator waits for a processor: times are not theirs then."""
+    waited = {replica.number: _waited(replica.server.pid) for replica in world.replicas}
+    while True:
+        since, worst = time.monotonic(), 0.0
+        for _ in range(10):
+            began = time.monotonic()
+            await asyncio.sleep(TICK_SECONDS)
+            worst = max(worst, time.monotonic() - began - TICK_SECONDS)
+        for replica in world.replicas:
+            before, waited[replica.number] = waited[replica.number], _waited(replica.server.pid)
+            worst = max(worst, waited[replica.number] - before)
+        if worst > LATE_SECONDS:
+            record("late", since=since, seconds=worst)
+
+
+def _waited(pid: int) -> float:
+    """For how many seconds a process was able to run and got no processor; 0 where the system does not tell."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def measure(world: World, record: Recorder, when: str = "") -> None:

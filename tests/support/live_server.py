@@ -92,6 +92,20 @@ class LiveServer:
         own = {"PORT": str(self.port), "WORKSTATION_DATA_DIR": str(self.data), "PYTHONPATH": PYTHONPATH}
         return {**kept, **own, **self._environment}
 
+    async def run(self, *arguments: str) -> tuple[int, str]:
+        """Run a command on its data folder: the exit code and all it printed."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", PROGRAM, *arguments),
+            cwd=ROOT,
+            env=self._whole_environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, output.decode()
+
     async def until_ready(self, within: float) -> None:
         """Wait until it says that it is ready; fails where it ends first."""
         deadline = time.monotonic() + within

@@ -27,7 +27,7 @@ from workstation.api.routes.system import openapi_route
 from workstation.api.routes.table import ROUTES
 from workstation.api.routing import Route, Router
 from workstation.api.sending import Send
-from workstation.domain.errors import Forbidden, Refusal, Unauthenticated
+from workstation.domain.errors import Forbidden, Refusal, Unauthenticated, Unavailable
 from workstation.domain.principal import Principal, Role
 
 Scope: TypeAlias = dict[str, Any]
@@ -95,6 +95,11 @@ class Application:
         except Refusal as refusal:
             reply = _refused(refusal)
             lingers = isinstance(refusal, Oversized) and refusal.unread
+        except asyncio.CancelledError:
+            if not self._going_down.is_set():
+                raise
+            # Cut short by the end of the server: what it did is unknown, and the client is still there to be told so.
+            reply = _refused(Unavailable("The server goes down; ask again in a moment."))
         except Exception as error:  # noqa: BLE001 - the last place that can tell the client anything at all
             _log.exception("request_failed", request_id=call.request_id, path=scope["path"], exc_info=error)
             reply = _refused(

@@ -33,6 +33,7 @@ class Settings:
     allowed_origins: tuple[str, ...] = ()
     max_concurrent_tasks: int = 10
     pool_size: int = 8
+    older_postgres: Path | None = None
     retention: Retention = field(default_factory=Retention)
     start_agents: bool = True
     drain_seconds: int = 10
@@ -57,6 +58,7 @@ class Settings:
             pool_size=_number(environ, "WORKSTATION_POOL_SIZE", 8, 2, 200),
             drain_seconds=_number(environ, "WORKSTATION_DRAIN_SECONDS", 10, 0, 600),
             agent_urls=_agent_urls(environ),
+            older_postgres=Path(older).expanduser() if (older := environ.get("WORKSTATION_OLD_POSTGRES")) else None,
             retention=_retention(environ),
             agent_env={name: environ[name] for name in PASSED_ON if name in environ},
             environment=dict(environ),

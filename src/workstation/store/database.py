@@ -136,6 +136,11 @@ class Database:
         self._hot.append(connection)
         return connection
 
+    @property
+    def most_connections(self) -> int:
+        """How many connections this may hold at once: the pool, the kept ones and the one that listens."""
+        return self._pool.get_max_size() + len(self._hot) + 1
+
     async def listen(
         self, channel: str, heard: Callable[[str], None], lost: Callable[[], None]
     ) -> asyncpg.Connection[asyncpg.Record]:

@@ -28,7 +28,7 @@ WRITES: Final = (
     # Agents, their orders and their starts.
     *("agent", "order", "launch"),
     # The rest of the house.
-    *("node", "token", "audit", "fold", "tidy", "partition", "migrate"),
+    *("node", "token", "audit", "fold", "tidy", "partition", "migrate", "restore"),
 )
 SIDES: Final = ("before_commit", "after_commit")
 _ACTION: Final = re.compile(

@@ -189,7 +189,8 @@ def _asked_during(evidence: Evidence, window: Window) -> Iterator[Line]:
 
 def _refusals(evidence: Evidence) -> Iterator[Measured]:
     for window in _away(evidence):
-        times = [line["seconds"] for line in _asked_during(evidence, window)]
+        asked = _asked_during(evidence, window)
+        times = [line["seconds"] for line in asked if evidence.was_punctual(line.at - line["seconds"], line.at)]
         times += _silences(evidence, window)
         if times and evidence.had_time(window.begin_wall, window.end_wall):
             yield Measured(f"{window.name}: the slowest refusal", max(times), REFUSAL_SECONDS)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 
+import asyncpg
 import httpx
 from tests.support.api import Api
 
@@ -26,6 +27,22 @@ async def test_who_waits_for_a_task_is_told_to_ask_again(api: Api) -> None:
     task = (await user.post("/api/agents/tasks", json=body)).json()["taskId"]
     await _refused(user.get(f"/api/agents/tasks/{task}", params={"wait": 30}), api)
     assert (await user.get(f"/api/agents/tasks/{task}")).status_code == 200
+
+
+async def test_who_is_cut_short_is_told_to_ask_again(api: Api, dsn: str) -> None:
+    agent = await api.agent("worker")
+    user = await api.client("user")
+    other = await asyncpg.connect(dsn)
+    async with other.transaction():
+        await other.execute("lock table agent_tasks in access exclusive mode")
+        body = {"agentId": str(agent), "type": "t", "payload": {}}
+        asking = asyncio.create_task(user.post("/api/agents/tasks", json=body))
+        await asyncio.sleep(0.3)
+        api.app.go_down()
+        assert asking.cancel(), "it was answered before"
+        answer = await asking
+    await other.close()
+    assert answer.status_code == 503 and answer.json()["code"] == "unavailable", answer.text
 
 
 async def test_an_agent_that_waits_for_work_is_told_to_ask_again(api: Api) -> None:

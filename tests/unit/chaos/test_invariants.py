@@ -445,6 +445,13 @@ def test_times_are_not_judged_while_the_machine_is_too_busy() -> None:
     assert not check(made.evidence())["tasks flow again after an outage"]
 
 
+def test_an_answer_is_not_late_because_the_harness_was() -> None:
+    made = history()
+    a_refusal_comes_late(made)
+    made.record(105, "late", since=104.5, seconds=0.4)
+    assert not check(made.evidence())["without its database it refuses in time"]
+
+
 def test_a_loss_near_an_outage_need_not_be_charged() -> None:
     made = history()
     outage(made, "orchestrator-freeze", LATE - 1, LATE + 2)
