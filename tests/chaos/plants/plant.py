@@ -49,8 +49,8 @@ class Edit:
 class Options:
     """How the fault suite is run. faults: (second, name, how long, target); none: nothing is broken.
 
-    timeout_ms: no working task has less. work_seconds: how long each works. due_in: seconds after which every task is due. cancelled_seconds: how long
-    the tasks work that clients cancel; they do so after a moment then.
+    timeout_ms: no working task has less. work_seconds: how long each works. due_in: seconds after which all are due.
+    cancelled_seconds: how long the tasks work that clients cancel; they do so after a moment then.
     """
 
     seed: int = 1
