@@ -179,6 +179,12 @@ PLANTS = (
                 "        if lost := sorted(listed - known - session.settling):\n",
                 "        if lost := sorted(set()):\n",
             ),
+            Edit(
+                "src/workstation/api/gateway/socket.py",
+                "        if lost:\n",
+                "        if not answers:\n",
+                within="    async def _progress(",
+            ),
         ),
         ("who works on a cancelled task is told",),
         Options(seed=2, seconds=20, load="steady", timeout_ms=20_000, cancelled_seconds=10),
