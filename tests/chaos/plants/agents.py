@@ -104,6 +104,7 @@ PLANTS = (
             load="steady",
             faults=((5, "orchestrator-kill", 0, 0), (12, "orchestrator-kill", 0, 0), (18, "orchestrator-kill", 0, 0)),
             fail_points="complete.before_commit=pause:0.6@50%",
+            timeout_ms=20_000,
         ),
     ),
     Plant(
