@@ -28,13 +28,6 @@ PLANTS = (
                 within="    async def poll_once(",
             ),
         ),
-        ("every task reaches a final state", "a task that is due starts while its agent is idle"),
-        Options(
-            seed=17,
-            seconds=20,
-            load="steady",
-            faults=((18, "orchestrator-kill", 0, 0),),
-            due_in=8,
-        ),
+        test="tests/integration/dispatch/test_dispatcher.py tests/integration/dispatch/test_wakeups.py",
     ),
 )
