@@ -49,8 +49,8 @@ class Edit:
 class Options:
     """How the fault suite is run. faults: (second, name, how long, target); none: nothing is broken.
 
-    timeout_ms: no working task has less. work_seconds: how long each works. due_in: seconds after which all are due.
-    cancelled_seconds: how long the tasks work that clients cancel; they do so after a moment then.
+    timeout_ms: no working task has less. work_seconds: how long each works. cancelled_seconds: how long the tasks work
+    that clients cancel; they do so after a moment then.
     """
 
     seed: int = 1
@@ -61,7 +61,6 @@ class Options:
     fail_points: str = ""
     timeout_ms: int = 0
     work_seconds: float | None = None
-    due_in: float | None = None
     cancelled_seconds: float | None = None
 
     def plan(self) -> Plan:
@@ -74,9 +73,8 @@ class Options:
         tasks = []
         for task in submission.tasks:
             timeout_ms = max(task.timeout_ms, self.timeout_ms if task.behaviour == "work" else 0)
-            due_in = task.due_in if self.due_in is None else self.due_in
             seconds = task.seconds if self.work_seconds is None else self.work_seconds
-            tasks.append(replace(task, timeout_ms=timeout_ms, due_in=due_in, seconds=seconds))
+            tasks.append(replace(task, timeout_ms=timeout_ms, seconds=seconds))
         if self.cancelled_seconds is not None and submission.cancel_after is not None:
             tasks[0] = replace(tasks[0], behaviour="work", seconds=self.cancelled_seconds, due_in=None)
             return replace(submission, tasks=tuple(tasks), cancel_after=0.5)
@@ -98,8 +96,6 @@ class Options:
             parts.append(f"tasks of {self.work_seconds:.0f} s")
         if self.cancelled_seconds is not None:
             parts.append(f"what is cancelled works for {self.cancelled_seconds:.0f} s")
-        if self.due_in is not None:
-            parts.append(f"due in {self.due_in:.0f} s")
         if self.fail_points:
             parts.append(self.fail_points)
         return ", ".join(parts)
