@@ -43,7 +43,13 @@ PLANTS = (
     Plant(
         "commit-not-flushed",
         "commits are acknowledged before they are on the disk",
-        (Edit(DATABASE, "_EVERYWHERE: Final = {", '_EVERYWHERE: Final = {"synchronous_commit": "off", '),),
+        (
+            Edit(
+                "src/workstation/store/ways.py",
+                "_EVERYWHERE: Final = {",
+                '_EVERYWHERE: Final = {"synchronous_commit": "off", ',
+            ),
+        ),
         (
             "nothing acknowledged is lost",
             "what an agent was told of its report stands",

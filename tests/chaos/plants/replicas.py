@@ -25,7 +25,7 @@ PLANTS = (
                 "            for lane in lanes:\n                self.floor.mark(lane)\n            if lanes:\n"
                 "                self.claimer.nudge()\n",
                 "            del lanes\n",
-                within="    async def poll_once(",
+                within="    async def _look_for_work(",
             ),
         ),
         test="tests/integration/dispatch/test_dispatcher.py tests/integration/dispatch/test_wakeups.py",
