@@ -92,6 +92,11 @@ def find_server(url: str | None = None, token: str | None = None) -> Server:
     return Server(first, token, tuple(others))
 
 
+def names_server() -> bool:
+    """Return whether `WORKSTATION_URL` says which server is meant."""
+    return bool(os.environ.get("WORKSTATION_URL"))
+
+
 def find_launch() -> Launch:
     """Return who this process was started as: `WORKSTATION_AGENT_ID` and `WORKSTATION_LAUNCH`."""
     environ = os.environ

@@ -12,7 +12,7 @@ from workstation.cli.exits import UNREACHABLE, Trouble
 from workstation.cli.local import find_holder
 from workstation.cli.output import Output, output_option
 from workstation.cli.tables import card
-from workstation_sdk.environment import data_folder, find_server
+from workstation_sdk.environment import data_folder, find_server, names_server
 from workstation_sdk.errors import Misconfigured, Unavailable
 
 
@@ -34,7 +34,7 @@ def find_status() -> dict[str, Any]:
     try:
         server = find_server()
     except Misconfigured:
-        if find_holder() is not None:
+        if names_server() or find_holder() is not None:
             raise
         raise Trouble(f"Nothing runs on {data_folder()}: `workstation up` starts it.", UNREACHABLE) from None
     with connect() as client:

@@ -114,6 +114,16 @@ def test_status_without_any_server_exits_with_7_and_makes_no_folder(data_folder:
     assert not data_folder.exists()
 
 
+def test_status_and_doctor_of_a_named_server_ask_for_the_token(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKSTATION_URL", "http://one:3000,http://two:3000")
+    result = run_alone("status")
+    assert result.exit_code == 2
+    assert "set WORKSTATION_TOKEN" in result.stderr
+    assert "set WORKSTATION_TOKEN" in run_alone("doctor").stdout
+
+
 def test_a_second_up_prints_the_status_and_exits_with_0(saved: ScriptedServer, data_folder: Path) -> None:
     _ready(saved)
     with held(data_folder, saved.url):

@@ -12,6 +12,7 @@ from workstation.cli.local import find_holder
 from workstation.cli.tables import Item
 from workstation.cli.times import in_words, instant, now
 from workstation.domain.findings import Finding, Level, ok, problem, warning
+from workstation_sdk.environment import names_server
 from workstation_sdk.errors import Misconfigured, NotAllowed, Unavailable, Unreachable, WorkstationError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def server() -> Iterator[Finding]:
             yield from _agents(client)
             yield from _examination(client)
     except Misconfigured as error:
-        nobody = find_holder() is None
+        nobody = find_holder() is None and not names_server()
         yield problem("server", "None runs here: `workstation up` starts it." if nobody else error.message)
     except Unreachable as error:
         yield problem("server", f"{error.message} `workstation up` starts it.")
