@@ -51,17 +51,6 @@ def runtime_of(run: Mapping[str, Any] | None, container_name: str | None) -> str
     return "docker" if ways == ["image"] else "process"
 
 
-def driver_for(
-    drivers: Mapping[str, Driver], run: Mapping[str, Any] | None, container_name: str | None
-) -> Driver | None:
-    """The driver that runs this agent, or None for an external one, which nobody here starts.
-
-    Raises RuntimeFailure (not retryable) that names what is missing when there is no such driver.
-    """
-    runtime = runtime_of(run, container_name)
-    return None if runtime == EXTERNAL else driver_named(drivers, runtime)
-
-
 def driver_named(drivers: Mapping[str, Driver], runtime: str) -> Driver:
     """The driver of a stored runtime name. Raises RuntimeFailure when this version has none such."""
     if runtime not in drivers:

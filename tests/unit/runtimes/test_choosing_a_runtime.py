@@ -12,7 +12,6 @@ from workstation.runtimes.fake import FakeDriver, FakeMachine
 from workstation.runtimes.table import (
     DRIVERS,
     DriverSettings,
-    driver_for,
     driver_named,
     make_drivers,
     runtime_of,
@@ -49,19 +48,18 @@ def test_containers_are_refused_with_what_is_missing() -> None:
     drivers = make_drivers(DriverSettings({}))
     for run, container in (({"image": "a"}, None), (None, "old-container")):
         with pytest.raises(RuntimeFailure, match="container runtime driver is not part of this version") as refusal:
-            driver_for(drivers, run, container)
+            driver_named(drivers, runtime_of(run, container))
         assert not refusal.value.retryable
 
 
-def test_every_driver_of_the_table_bears_its_name_and_external_has_none() -> None:
+def test_every_driver_of_the_table_bears_its_name() -> None:
     drivers = make_drivers(DriverSettings({}))
     assert {name: driver.name for name, driver in drivers.items()} == {name: name for name in DRIVERS}
-    assert driver_for(drivers, None, None) is None
 
 
 def test_a_fake_can_stand_in_for_a_driver() -> None:
     fake = FakeDriver(FakeMachine({}))
-    assert driver_for({"process": fake}, {"builtin": "a"}, None) is fake
+    assert driver_named({"process": fake}, "process") is fake
     with pytest.raises(RuntimeFailure, match="known are process"):
         driver_named({"process": fake}, "zeppelin")
 
