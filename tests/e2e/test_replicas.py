@@ -161,8 +161,9 @@ async def test_one_that_goes_down_is_served_out_and_its_agents_move_with_what_th
         await until(lambda: pair.is_at(agent, 1), within=2)
         code, _ = await ending
         took = time.monotonic() - began
-        # Who waits is answered, with what is known so far.
-        assert (await waiting).json()["data"]["status"] in ("running", "completed")
+        # Who waits is answered when it closes: with what is known, or to ask again, which may be elsewhere.
+        answer = await waiting
+        assert answer.status_code == 503 or answer.json()["data"]["status"] == "completed"
     assert code == 0 and DRAIN_SECONDS - 0.1 <= took < DRAIN_SECONDS + 4
     everything = {**record.acknowledged, lasting: "lasting"}
     await until_final(second, everything, within=15)

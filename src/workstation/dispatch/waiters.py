@@ -21,7 +21,6 @@ class Waiters:
     def __init__(self, misses_hints: Callable[[], bool] = lambda: False) -> None:
         self._misses_hints = misses_hints
         self._bells: dict[int, set[Bell]] = {}
-        self.closed = False
 
     @contextmanager
     def bell(self, task_id: int) -> Iterator[Bell]:
@@ -40,12 +39,6 @@ class Waiters:
         """Return when it rings, or after that many seconds, a second at most: then look again."""
         longest = _LOOK_OFTEN_SECONDS if self._misses_hints() else _LOOK_AGAIN_SECONDS
         await asyncio.wait([bell], timeout=min(seconds, longest))
-
-    def close(self) -> None:
-        """The server goes down: nobody is to wait any longer."""
-        self.closed = True
-        for task_id in self._bells:
-            self.tell(task_id)
 
     def tell(self, task_id: int) -> None:
         """Ring for those who wait for a task."""

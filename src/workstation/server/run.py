@@ -254,7 +254,6 @@ async def _running(parts: Parts, listener: socket.socket) -> AsyncIterator[None]
             await asyncio.sleep(0.005)
         yield
     finally:
-        parts.dispatcher.waiters.close()
         parts.door.close_all()
         parts.app.go_down()
         web.should_exit = True

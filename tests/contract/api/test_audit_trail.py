@@ -23,11 +23,11 @@ class Flaky:
         self.away = False
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[Connection]:
+    async def session(self, write: str | None = None) -> AsyncIterator[Connection]:
         """A connection, unless it is away."""
         if self.away:
             raise Unavailable("The database is away.")
-        async with self._real.session() as connection:
+        async with self._real.session(write) as connection:
             yield connection
 
 

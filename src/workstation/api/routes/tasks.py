@@ -111,7 +111,7 @@ async def _wait(call: Call, task_id: int, seconds: float) -> Row:
         with waiters.bell(task_id) as bell:
             row = await _find(call, task_id)
             left = until - clock()
-            if row["status"] in FINAL or left <= 0 or waiters.closed:
+            if row["status"] in FINAL or left <= 0:
                 return row
             await waiters.wait(bell, left)
 
