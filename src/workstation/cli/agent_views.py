@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from workstation.cli.tables import Column, Item, card, field, printable, table
-from workstation.cli.times import age, in_words, instant, local
+from workstation.cli.times import age, instant, local
+from workstation.domain.words import in_words
 
 COLUMNS: Final = (
     field("ID", "id"),

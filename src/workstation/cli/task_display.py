@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 from workstation.cli.following import Look
 from workstation.cli.output import say
 from workstation.cli.tables import Item, printable
-from workstation.cli.times import in_words, instant, now, stopwatch
+from workstation.cli.times import instant, now, stopwatch
+from workstation.domain.words import in_words
 from workstation_sdk.clock import monotonic
 
 if TYPE_CHECKING:

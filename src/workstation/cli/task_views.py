@@ -10,7 +10,8 @@ import click
 import msgspec
 
 from workstation.cli.tables import Column, Item, card, field, printable, table
-from workstation.cli.times import age, in_words, instant, local
+from workstation.cli.times import age, instant, local
+from workstation.domain.words import in_words
 
 
 def _who(task: Item) -> str:

@@ -6,6 +6,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from workstation.domain.words import in_words
+
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 
@@ -36,21 +38,6 @@ def parse_instant(text: str) -> datetime:
         return datetime.fromisoformat(text).astimezone(UTC)
     except ValueError:
         raise ValueError(f"{text!r} is not a time: write 2026-08-02T10:00:00Z or +15m") from None
-
-
-def in_words(span: timedelta) -> str:
-    """Return a span in the two largest units that matter: 0.4s, 12s, 4m12s, 3h05m, 12d4h."""
-    seconds = max(span.total_seconds(), 0.0)
-    if seconds < 10:
-        return f"{seconds:.1f}s"
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    if whole < 86400:
-        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
-    return f"{whole // 86400}d{whole % 86400 // 3600}h"
 
 
 def stopwatch(span: timedelta) -> str:

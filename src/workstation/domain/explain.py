@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from workstation.domain.words import in_words
+
 
 @dataclass(frozen=True, slots=True)
 class TaskFacts:
@@ -167,17 +169,3 @@ def _settled_sentence(task: TaskFacts) -> str:
 
 def _lower(sentence: str) -> str:
     return sentence[0].lower() + sentence[1:]
-
-
-def in_words(span: timedelta) -> str:
-    """A span in the two largest units that matter: 4m12s, 3h05m, 12s, 0.4s."""
-    seconds = max(span.total_seconds(), 0.0)
-    if seconds < 10:
-        return f"{seconds:.1f}s"
-    if seconds < 60:
-        return f"{int(seconds)}s"
-    if seconds < 3600:
-        return f"{int(seconds) // 60}m{int(seconds) % 60:02d}s"
-    if seconds < 86400:
-        return f"{int(seconds) // 3600}h{int(seconds) % 3600 // 60:02d}m"
-    return f"{int(seconds) // 86400}d{int(seconds) % 86400 // 3600:02d}h"

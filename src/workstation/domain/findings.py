@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from pathlib import PurePath
+from typing import Final
+
+GIB: Final = 1024**3
+LOW_GIB: Final = 5
+LEAST_GIB: Final = 1
 
 
 class Level(StrEnum):
@@ -47,10 +53,12 @@ def problem(subject: str, message: str) -> Finding:
     return Finding(Level.PROBLEM, subject, message)
 
 
-def size_in_words(size: float) -> str:
-    """Bytes as people say them: 512 kB, 3.2 GB."""
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
+def room(subject: str, free_bytes: int, folder: PurePath) -> Finding:
+    """Whether there is room for what a database writes."""
+    free = free_bytes / GIB
+    if free < LEAST_GIB:
+        message = f"Only {free:.1f} GiB are free at {folder}: free some space; a full disk refuses every task."
+        return problem(subject, message)
+    if free < LOW_GIB:
+        return warning(subject, f"{free:.1f} GiB are free at {folder}: that may not last long.")
+    return ok(subject, f"{free:.0f} GiB are free at {folder}.")

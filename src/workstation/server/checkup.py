@@ -11,8 +11,8 @@ from typing import Final
 
 from workstation.dispatch.wakeups import ECHO_SECONDS, Wakeups
 from workstation.domain.errors import Unavailable
-from workstation.domain.explain import in_words
-from workstation.domain.findings import Examined, Finding, ok, problem, warning
+from workstation.domain.findings import Examined, Finding, ok, problem, room, warning
+from workstation.domain.words import in_words
 from workstation.engine.loop import Loop
 from workstation.services import examination
 from workstation.store import examination as store
@@ -21,9 +21,6 @@ from workstation.store.database import Database
 SLOW_WAIT: Final = timedelta(milliseconds=500)
 MANY_OPENINGS: Final = 3
 LATE_LOOP: Final = timedelta(seconds=60)
-GIB: Final = 1024**3
-LOW_GIB: Final = 5
-LEAST_GIB: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,7 @@ class Checkup:
     async def examine(self) -> Examined:
         """Everything, whatever of it works."""
         now = None
-        found = [*self._pool(), *self._kept(), *self._loops(), *disk(self.folder)]
+        found = [*self._pool(), *self._kept(), *self._loops(), self._disk()]
         try:
             found += await self._listener()
             async with self.database.session() as connection:
@@ -99,6 +96,9 @@ class Checkup:
         else:
             yield ok("kept connections", "They stay open.")
 
+    def _disk(self) -> Finding:
+        return room("server disk", shutil.disk_usage(self.folder).free, self.folder)
+
     def _loops(self) -> Iterator[Finding]:
         failing = [status for loop in self.loops() if (status := loop.status).last_error is not None]
         for status in failing:
@@ -108,15 +108,3 @@ class Checkup:
             yield level("loops", f"The loop `{status.name}` has not ended well {since}: {status.last_error}")
         if not failing:
             yield ok("loops", f"All {len(self.loops())} run.")
-
-
-def disk(folder: Path) -> Iterator[Finding]:
-    """Whether there is room where the data folder is."""
-    free = shutil.disk_usage(folder).free / GIB
-    text = f"{free:.1f} GiB are free at {folder}"
-    if free < LEAST_GIB:
-        yield problem("server disk", f"Only {text}: free some space; a full disk refuses every task.")
-    elif free < LOW_GIB:
-        yield warning("server disk", f"{text}: that may not last long.")
-    else:
-        yield ok("server disk", f"{text}.")

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Final, TypeAlias
 
-from workstation.domain.explain import explain, in_words
-from workstation.domain.findings import Finding, ok, problem, size_in_words, warning
+from workstation.domain.explain import explain
+from workstation.domain.findings import Finding, ok, problem, warning
+from workstation.domain.words import in_words, size_in_words
 from workstation.services.facts import candidates_of, facts_of
 from workstation.services.instances import HEARTBEAT, LEASE
 from workstation.store import examination as store

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -18,9 +19,8 @@ from tests.support.spine import Spine, until
 
 from workstation.dispatch.wakeups import Wakeups
 from workstation.domain.errors import Unavailable
-from workstation.domain.findings import Finding, Level
+from workstation.domain.findings import Finding, Level, room
 from workstation.engine.loop import Loop
-from workstation.server import checkup
 from workstation.server.checkup import Checkup
 from workstation.store.database import Database
 
@@ -153,11 +153,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_disk_that_is_nearly_full_is_found(small_disk: Path) -> None:
-    [found] = checkup.disk(small_disk)
+    found = room("server disk", shutil.disk_usage(small_disk).free, small_disk)
     assert found.level is PROBLEM and "Only 0.0 GiB are free" in found.message
 
 
-def test_a_roomy_disk_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkup, "LOW_GIB", 0)
-    monkeypatch.setattr(checkup, "LEAST_GIB", 0)
-    assert [found.level for found in checkup.disk(tmp_path)] == [OK]
+@pytest.mark.parametrize(("free", "level"), [(6, OK), (4, WARNING)])
+def test_a_disk_is_well_while_there_is_room(free: int, level: Level) -> None:
+    found = room("server disk", free * 1024**3, Path("/srv"))
+    assert found.level is level and f"{free}" in found.message

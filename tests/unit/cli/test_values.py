@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import click
 import pytest
 
-from workstation.cli.times import age, in_words, parse_duration, parse_instant, stopwatch
+from workstation.cli.times import age, parse_duration, parse_instant, stopwatch
 from workstation.cli.values import parse_pairs
 
 
@@ -58,13 +58,6 @@ def test_instants_are_read_with_their_offset() -> None:
 def test_an_instant_can_be_so_long_from_now() -> None:
     ahead = parse_instant("+15m") - datetime.now(UTC)
     assert timedelta(minutes=14, seconds=50) < ahead <= timedelta(minutes=15)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.41, "0.4s"), (12, "12s"), (252, "4m12s"), (11100, "3h05m"), (1051200, "12d4h")]
-)
-def test_spans_are_told_in_their_two_largest_units(seconds: float, words: str) -> None:
-    assert in_words(timedelta(seconds=seconds)) == words
 
 
 def test_a_stopwatch_shows_hours_only_where_there_are_some() -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from workstation.domain.explain import Candidate, TaskFacts, explain, in_words
+from workstation.domain.explain import Candidate, TaskFacts, explain
 
 TASK = TaskFacts(
     task_id=42, status="pending", type="scrape", agent_id=1, capability=None, region=None, attempt=0, retry_count=0,
@@ -117,11 +117,3 @@ def test_one_open_agent_is_enough() -> None:
 def test_what_is_not_pending_just_says_where_it_is(facts: dict[str, object], sentence: str) -> None:
     explained = explain(replace(TASK, **facts), [AGENT])
     assert explained.summary == sentence and explained.held_by is None and explained.gates == ()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(-3, "0.0s"), (0.44, "0.4s"), (12, "12s"), (59.9, "59s"), (252, "4m12s"), (11100, "3h05m"), (97200, "1d03h")],
-)
-def test_spans_in_words(seconds: float, words: str) -> None:
-    assert in_words(timedelta(seconds=seconds)) == words

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 from workstation.cli.connection import connect, get
 from workstation.cli.local import find_holder
 from workstation.cli.tables import Item
-from workstation.cli.times import in_words, instant, now
+from workstation.cli.times import instant, now
 from workstation.domain.findings import Finding, Level, ok, problem, warning
+from workstation.domain.words import in_words
 from workstation_sdk.environment import names_server
 from workstation_sdk.errors import Misconfigured, NotAllowed, Unavailable, Unreachable, WorkstationError
 

@@ -5,16 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from typing import Final
 
 from workstation.cli.exits import Trouble
 from workstation.cli.local import find_folder
-from workstation.domain.findings import Finding, ok, problem, warning
+from workstation.domain.findings import Finding, ok, problem, room, warning
 from workstation_sdk.environment import data_folder as folder_path
-
-GIB: Final = 1024**3
-LOW_GIB: Final = 5
-LEAST_GIB: Final = 1
 
 
 def data_folder() -> Iterator[Finding]:
@@ -44,13 +39,7 @@ def disk() -> Iterator[Finding]:
     path = folder_path().expanduser()
     while not path.exists():
         path = path.parent
-    free = shutil.disk_usage(path).free / GIB
-    if free < LEAST_GIB:
-        yield problem("disk", f"Only {free:.1f} GiB are free at {path}: free some space.")
-    elif free < LOW_GIB:
-        yield warning("disk", f"{free:.1f} GiB are free at {path}: that may not last long.")
-    else:
-        yield ok("disk", f"{free:.0f} GiB are free.")
+    yield room("disk", shutil.disk_usage(path).free, path)
 
 
 def database() -> Iterator[Finding]:
