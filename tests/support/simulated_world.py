@@ -79,7 +79,7 @@ class Replica(Owner):
             self.node,
             Chances(loop.time, world.chance.random),
         )
-        self.door = AgentDoor(self.dispatcher, self.node, 3)
+        self.door = AgentDoor(self.dispatcher, 3)
         self.door.authenticated_by(self._admit)
         self.pipes: list[Pipe] = []
 
@@ -222,7 +222,7 @@ class World:
         # It was drained; whoever looks after processes starts another one.
         process.alive = False
 
-    async def open_socket(self, server: Server, agent_id: str) -> Pipe:
+    async def open_socket(self, server: Server, agent_id: str, *, within: float) -> Pipe:
         """Stands where the SDK opens its socket."""
         await asyncio.sleep(self.chance.uniform(0, 0.005))
         living = [replica for replica in self.replicas if replica.alive]
@@ -291,12 +291,13 @@ class World:
 
         async def poll(replica: Replica) -> str:
             until = self.now() + 5
-            while True:
-                row = await replica.dispatcher.get(task_id)
-                self.require(row is not None, f"task {task_id} was acknowledged and cannot be read")
-                if row is not None and (row["status"] in FINAL or self.now() >= until):
-                    return str(row["status"])
-                await replica.dispatcher.waiters.wait(task_id, until - self.now())
+            with replica.dispatcher.waiters.bell(task_id) as bell:
+                while True:
+                    row = await replica.dispatcher.get(task_id)
+                    self.require(row is not None, f"task {task_id} was acknowledged and cannot be read")
+                    if row is not None and (row["status"] in FINAL or self.now() >= until):
+                        return str(row["status"])
+                    await replica.dispatcher.waiters.wait(bell, until - self.now())
 
         try:
             await self.call(poll)
