@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help up setup test test-slow faults simulate check lint types imports bench clean
+.PHONY: help up setup test test-slow faults faults-long simulate check lint types imports bench clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -21,6 +21,12 @@ test-slow: setup $(VENV)/.dev  ## the long tests
 
 faults: setup $(VENV)/.dev  ## the short fault suite: kills and freezes real processes
 	$(BIN)/python -m pytest -m "faults" --timeout 300
+
+FAULT_SEEDS ?= 1-20
+
+faults-long: setup $(VENV)/.dev  ## twenty seeds of the fault suite, 45 minutes; report in build/faults.md
+	mkdir -p build
+	$(BIN)/python -m tests.chaos --seeds $(FAULT_SEEDS) --report build/faults.md
 
 SEEDS ?= 3000
 BASE ?= 10001

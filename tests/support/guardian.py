@@ -62,7 +62,17 @@ def clear(folder: Path) -> None:
                 is_postmaster = process.name() == "postgres" and "-D" in process.cmdline()
                 process.send_signal(signal.SIGQUIT if is_postmaster and not late else signal.SIGKILL)
         psutil.wait_procs(living, timeout=1)
+    for mounted in _mounts_below(folder):
+        subprocess.run(["umount", "--lazy", str(mounted)], check=True)
     shutil.rmtree(folder, ignore_errors=False)
+
+
+def _mounts_below(folder: Path) -> list[Path]:
+    if not os.path.exists("/proc/self/mounts"):
+        return []
+    with open("/proc/self/mounts") as mounts:
+        places = [Path(line.split(" ")[1]) for line in mounts]
+    return [place for place in places if place.is_relative_to(folder.resolve())]
 
 
 if __name__ == "__main__":

@@ -55,8 +55,14 @@ class LiveServer:
 
     async def start(self) -> float:
         """Start it and wait until it is ready; how many seconds that took."""
-        assert not self.running
         began = time.monotonic()
+        self.launch()
+        await self.until_ready(READY_SECONDS)
+        return time.monotonic() - began
+
+    def launch(self) -> None:
+        """Start it and go on."""
+        assert not self.running
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", PROGRAM, "up", *self._options],
@@ -67,8 +73,18 @@ class LiveServer:
                 stderr=output,
                 start_new_session=True,
             )
-        await self._until_ready(began + READY_SECONDS)
-        return time.monotonic() - began
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def set_environment(self, name: str, value: str | None) -> None:
+        """What the next start has in its environment; None takes it out."""
+        if value is None:
+            self._environment.pop(name, None)
+        else:
+            self._environment[name] = value
 
     def _whole_environment(self) -> dict[str, str]:
         unwanted = ("WORKSTATION_", "DATABASE_", "JWT_", "ALLOWED_ORIGINS", "MAX_CONCURRENT_TASKS")
@@ -76,7 +92,23 @@ class LiveServer:
         own = {"PORT": str(self.port), "WORKSTATION_DATA_DIR": str(self.data), "PYTHONPATH": PYTHONPATH}
         return {**kept, **own, **self._environment}
 
-    async def _until_ready(self, deadline: float) -> None:
+    async def run(self, *arguments: str) -> tuple[int, str]:
+        """Run a command on its data folder: the exit code and all it printed."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", PROGRAM, *arguments),
+            cwd=ROOT,
+            env=self._whole_environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, output.decode()
+
+    async def until_ready(self, within: float) -> None:
+        """Wait until it says that it is ready; fails where it ends first."""
+        deadline = time.monotonic() + within
         async with httpx.AsyncClient(base_url=self.url, timeout=5) as client:
             while True:
                 assert self.running, f"the server ended: {self.output()[-2000:]}"

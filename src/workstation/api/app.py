@@ -5,6 +5,7 @@ request id → match → authenticate → limit → rule → body → handler �
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import count
 from typing import Any, TypeAlias
@@ -26,7 +27,7 @@ from workstation.api.routes.system import openapi_route
 from workstation.api.routes.table import ROUTES
 from workstation.api.routing import Route, Router
 from workstation.api.sending import Send
-from workstation.domain.errors import Forbidden, Refusal, Unauthenticated
+from workstation.domain.errors import Forbidden, Refusal, Unauthenticated, Unavailable
 from workstation.domain.principal import Principal, Role
 
 Scope: TypeAlias = dict[str, Any]
@@ -54,6 +55,7 @@ class Application:
         self._per_address = RateLimiter(using.settings.limits.per_address, using.clock.monotonic)
         self._id_prefix = uuid4().hex[:12]
         self._ids = count(1)
+        self._going_down = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
@@ -65,6 +67,10 @@ class Application:
             await send({"type": "websocket.close", "code": 1011})
         elif scope["type"] == "lifespan":
             await sending.lifespan(receive, send)
+
+    def go_down(self) -> None:
+        """Answer those who wait: they are to ask again, another replica or the next start of this one."""
+        self._going_down.set()
 
     async def close(self) -> None:
         """Let go of what the application holds open itself: the line to the identity provider."""
@@ -89,6 +95,11 @@ class Application:
         except Refusal as refusal:
             reply = _refused(refusal)
             lingers = isinstance(refusal, Oversized) and refusal.unread
+        except asyncio.CancelledError:
+            if not self._going_down.is_set():
+                raise
+            # Cut short by the end of the server: what it did is unknown, and the client is still there to be told so.
+            reply = _refused(Unavailable("The server goes down; ask again in a moment."))
         except Exception as error:  # noqa: BLE001 - the last place that can tell the client anything at all
             _log.exception("request_failed", request_id=call.request_id, path=scope["path"], exc_info=error)
             reply = _refused(
@@ -124,7 +135,7 @@ class Application:
                     body_bytes.require_json(headers)
                     call.body, call.document = route.read_body.read(body)
             if route.watched is not None and route.watched(call):
-                reply = await sending.while_connected(route.handler(call), receive)
+                reply = await sending.while_connected(route.handler(call), receive, self._going_down)
             else:
                 reply = await route.handler(call)
         except Refusal as refusal:

@@ -12,6 +12,7 @@ from workstation.api import body_bytes
 from workstation.api.body_bytes import ClientGone, Message, Receive
 from workstation.api.call import Reply, Stream
 from workstation.api.errors import Headers
+from workstation.domain.errors import Unavailable
 
 T = TypeVar("T")
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
@@ -62,17 +63,24 @@ def _messages(reply: Reply, extra: Headers) -> tuple[Message, bytes]:
     return {"type": "http.response.start", "status": reply.status, "headers": headers}, body
 
 
-async def while_connected(work: Awaitable[T], receive: Receive) -> T:
-    """The outcome of work, unless the client goes away first: then work is cancelled and ClientGone raised."""
+async def while_connected(work: Awaitable[T], receive: Receive, going_down: asyncio.Event | None = None) -> T:
+    """The outcome of work, unless it is cancelled first: raises ClientGone where the client goes away.
+
+    Raises Unavailable where the server goes down.
+    """
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_gone(receive))
+    stopping = asyncio.ensure_future((going_down or asyncio.Event()).wait())
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGone
-        return working.result()
+        await asyncio.wait({working, leaving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        if stopping.done():
+            raise Unavailable("The server goes down; ask again in a moment.")
+        raise ClientGone
     finally:
         leaving.cancel()
+        stopping.cancel()
         if not working.done():
             working.cancel()
             await asyncio.wait({working})

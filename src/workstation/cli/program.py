@@ -16,6 +16,8 @@ COMMANDS: Final = {
     "status": "workstation.cli.status:status",
     "doctor": "workstation.cli.doctor:doctor",
     "logs": "workstation.cli.server_logs:logs",
+    "backup": "workstation.cli.backup:backup",
+    "restore": "workstation.cli.backup:restore",
     "agents": "workstation.cli.agents:agents",
     "tasks": "workstation.cli.tasks:tasks",
     "events": "workstation.cli.events:events",

@@ -55,7 +55,7 @@ def _run(settings: Settings) -> int:
     from workstation.server.run import up as run
 
     try:
-        code = run(settings, Told(announce, stopping))
+        code = run(settings, Told(announce, stopping, lambda sentence: say("…", sentence)))
     except DataFolderTaken as taken:
         _show_running(taken.holder)
         return 0

@@ -46,7 +46,7 @@ class Leases:
         """
         try:
             # A herd of agents that comes back at once waits here, where waiting has no deadline, not for a connection.
-            async with self._hellos, self._database.session() as connection:
+            async with self._hellos, self._database.session("hello") as connection:
                 return await instances.hello(connection, replace(said, node_id=self._node_id))
         except DataRefused as error:
             raise ValidationFailed(f"The hello cannot be stored: {error.message}.") from error
@@ -79,7 +79,7 @@ class Leases:
 
     async def renew_now(self, instance_id: UUID, agent_id: int) -> bool:
         """Renew one lease at once; whether the instance is alive, and this agent's."""
-        async with self._database.session() as connection:
+        async with self._database.session("lease") as connection:
             return await instances.renew_own(connection, instance_id, agent_id)
 
     async def disconnected(self, instance_id: UUID) -> None:
@@ -90,12 +90,12 @@ class Leases:
 
     async def goodbye(self, instance_id: UUID, reason: str) -> None:
         """It has drained and gone."""
-        async with self._database.session() as connection:
+        async with self._database.session("goodbye") as connection:
             await instances.goodbye(connection, [instance_id], reason)
 
     async def draining(self, instance_ids: Sequence[UUID]) -> None:
         """These take nothing more."""
-        async with self._database.session() as connection:
+        async with self._database.session("drain") as connection:
             await instances.drain(connection, instance_ids)
 
     async def held_by(self, instance_id: UUID) -> list[Claim]:
@@ -133,7 +133,7 @@ class Leases:
 
     async def _report_health(self, reports: list[HealthReport]) -> list[bool | Exception]:
         try:
-            async with self._database.session() as connection:
+            async with self._database.session("health") as connection:
                 known = await agents.report_health(connection, reports)
         except DataRefused as error:
             if len(reports) == 1:

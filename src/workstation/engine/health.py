@@ -16,6 +16,6 @@ class HealthWatch:
 
     async def expire_once(self) -> int:
         """One step: agents whose last report is too old become unknown, which takes work like healthy."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction("health") as connection:
             expired = await store.expire_health(connection, BATCH)
         return int(len(expired) == BATCH)

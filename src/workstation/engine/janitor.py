@@ -46,7 +46,7 @@ class Janitor:
 
     async def fold_once(self) -> int:
         """Fold count rows; more than 0 while there is a good deal left."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction("fold") as connection:
             return int(await task_store.fold_counts(connection, 10_000) > 1000)
 
     async def tidy_once(self) -> int:
@@ -80,7 +80,7 @@ class Janitor:
 
     async def partition_once(self) -> int:
         """Make the partitions of the next days, drop those past their time, and what is as old in the default ones."""
-        async with self._database.session() as connection:
+        async with self._database.session("partition") as connection:
             await history.make_partitions(connection, days_ahead=3)
             await history.drop_partitions(connection, "task_attempts", self._retention.attempts)
             await history.drop_partitions(connection, "events", self._retention.events)
@@ -94,7 +94,7 @@ class Janitor:
         """One transaction, and then a rest in proportion."""
         clock = asyncio.get_running_loop().time
         began = clock()
-        async with self._database.transaction() as connection:
+        async with self._database.transaction("tidy") as connection:
             done = await work(connection)
         await asyncio.sleep((clock() - began) * (1 / SHARE - 1))
         return done

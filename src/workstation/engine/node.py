@@ -29,7 +29,7 @@ class NodeLease:
 
     async def join(self) -> None:
         """Enter this replica; raises KeyMismatch when another one that lives signs with another key."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction("node") as connection:
             await store.lock_joining(connection)
             others = await store.other_fingerprints(connection, self._node.id)
             if others - {self._node.key_fingerprint}:
@@ -43,7 +43,7 @@ class NodeLease:
         """Say that this replica lives. One that was away for longer than its lease enters again, as at its start."""
         if self._retired:
             return 0
-        async with self._database.session() as connection:
+        async with self._database.session("node") as connection:
             renewed = await store.renew(connection, self._node.id, NODE_LEASE)
         if not renewed:
             await self.join()
@@ -55,12 +55,12 @@ class NodeLease:
         What it has started stays its own for as long as it needs to stop it.
         """
         self._retired = True
-        async with self._database.transaction() as connection:
+        async with self._database.transaction("node") as connection:
             await store.lock_joining(connection)
             await store.retire(connection, self._node.id)
             return await store.count_others(connection, self._node.id)
 
     async def leave(self) -> None:
         """Take this replica out."""
-        async with self._database.session() as connection:
+        async with self._database.session("node") as connection:
             await store.leave(connection, self._node.id)

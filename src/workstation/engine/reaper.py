@@ -64,7 +64,7 @@ class Reaper:
         return self._outage_at is None or now - self._contact_since >= SETTLED_AFTER_SECONDS
 
     async def _reap_lapsed(self) -> int:
-        async with self._database.session() as connection:
+        async with self._database.session("reap") as connection:
             lapsed = await instances.reap_lapsed(connection, BATCH)
             evicted = await instances.evict_stopped(connection)
         self._dispatcher.close_instances(evicted, LEASE_LOST, _EVICTED)

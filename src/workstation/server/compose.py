@@ -35,6 +35,7 @@ from workstation.services.audit import AuditTrail
 from workstation.services.signing import SigningKey
 from workstation.services.tokens import TokenWish
 from workstation.store.database import Database
+from workstation.store.fail_points import FailPoints
 from workstation.telemetry import clock
 
 _LAUNCH_TOKEN_LIFETIME = timedelta(days=365)
@@ -139,6 +140,13 @@ def compose(
     return Parts(
         database, dispatcher, app, door, supervisor, readiness, revocations, audit, janitor, node, drivers, loops
     )
+
+
+def fail_points(settings: Settings) -> FailPoints | None:
+    """What is to go wrong on purpose; None where nothing is."""
+    if not settings.fail_points:
+        return None
+    return FailPoints(settings.fail_points, random.Random().random)  # noqa: S311 - nothing secret hangs on it
 
 
 def _loop(name: str, step: Callable[[], Awaitable[int]], seconds: float) -> Loop:

@@ -21,7 +21,7 @@ from workstation.domain.errors import Refusal, Unavailable
 from workstation.domain.principal import Role
 from workstation.engine.node import VERSION
 from workstation.server import logs, ports
-from workstation.server.compose import Parts, compose
+from workstation.server.compose import Parts, compose, fail_points
 from workstation.server.data_folder import Credentials, DataFolder, DataFolderFailure
 from workstation.server.draining import drain
 from workstation.server.http import HttpProtocol
@@ -33,7 +33,9 @@ from workstation.server.settings import Settings
 from workstation.services import tokens
 from workstation.services.signing import SigningKey
 from workstation.services.tokens import TokenWish
+from workstation.store import restored
 from workstation.store.database import Database
+from workstation.store.durability import connections_allowed
 from workstation.store.migrate import migrate
 
 _CLI_TOKEN_LIFETIME = timedelta(days=365)
@@ -57,10 +59,12 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Who is told of the life of the server: announce when it is ready, stopping when it begins to go down."""
+    """Who is told of the life of the server: announce when it is ready, stopping when it begins to go
+    down, progress of what takes long at a start."""
 
     announce: Callable[[Running], None]
     stopping: Callable[[], None] = lambda: None
+    progress: Callable[[str], None] = lambda _sentence: None
 
 
 def up(settings: Settings, told: Told) -> int:
@@ -92,12 +96,15 @@ async def _serve(
 ) -> int:
     stop = _stop_event()
     async with AsyncExitStack() as stack:
-        dsn = await stack.enter_async_context(_postgres(settings, folder))
-        database = await _connect(dsn, settings.pool_size)
+        dsn = await stack.enter_async_context(_postgres(settings, folder, told))
+        database = await _connect(dsn, settings)
         stack.push_async_callback(database.close)
         await migrate(database)
+        if await restored.adopt_transactions(database):
+            _log.info("the rows of a restored dump are numbered anew")
         key = SigningKey(settings.jwt_secret or folder.secret())
         parts = compose(settings, folder, database, key, folder.node_id(), url)
+        await _require_room(database)
         await parts.janitor.partition_once()
         await seed_builtins(database, start=settings.start_agents)
         await parts.node.join()
@@ -132,12 +139,17 @@ def _stop_event() -> asyncio.Event:
 
 
 @asynccontextmanager
-async def _postgres(settings: Settings, folder: DataFolder) -> AsyncIterator[str]:
+async def _postgres(settings: Settings, folder: DataFolder, told: Told) -> AsyncIterator[str]:
     """The address of the database: the given one, or the embedded server, watched while we live."""
     if settings.database_url is not None:
         yield settings.database_url
         return
-    server = EmbeddedPostgres(folder.postgres, folder.postgres_log, PostgresOptions())
+    options = PostgresOptions(
+        max_connections=_embedded_connections(settings.pool_size),
+        older_programs=settings.older_postgres,
+        tell=told.progress,
+    )
+    server = EmbeddedPostgres(folder.postgres, folder.postgres_log, options)
     dsn = await server.start()
     watching = asyncio.create_task(server.watch(_report_postgres), name="postgres watch")
     try:
@@ -147,17 +159,33 @@ async def _postgres(settings: Settings, folder: DataFolder) -> AsyncIterator[str
         await server.stop()
 
 
+def _embedded_connections(pool_size: int) -> int:
+    """Room for this server, the kept connections included, and for a few who look."""
+    return max(60, pool_size + 40)
+
+
 def _report_postgres(event: PostgresEvent) -> None:
     _log.warning("postgres", what=event.kind, pid=event.pid, detail=event.detail)
 
 
-async def _connect(dsn: str, pool_size: int) -> Database:
+async def _connect(dsn: str, settings: Settings) -> Database:
     try:
-        return await Database.connect(dsn, pool_size=pool_size)
+        return await Database.connect(dsn, pool_size=settings.pool_size, fail_points=fail_points(settings))
     except Unavailable as error:
         raise Unavailable(
             "The database of DATABASE_URL does not answer; check the address and that the server runs."
         ) from error
+
+
+async def _require_room(database: Database) -> None:
+    """Raises Refusal where the database allows fewer connections than this server may open."""
+    async with database.session() as connection:
+        allowed = await connections_allowed(connection)
+    if database.most_connections > allowed:
+        raise Refusal(
+            f"The database allows {allowed} connections and this server may need {database.most_connections}: "
+            "raise its max_connections, or lower WORKSTATION_POOL_SIZE."
+        )
 
 
 async def _save_credentials(database: Database, key: SigningKey, folder: DataFolder, url: str) -> None:
@@ -210,6 +238,7 @@ async def _running(parts: Parts, listener: socket.socket) -> AsyncIterator[None]
     finally:
         parts.dispatcher.waiters.close()
         parts.door.close_all()
+        parts.app.go_down()
         web.should_exit = True
         await serving
         await parts.dispatcher.close()

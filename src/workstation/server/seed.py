@@ -15,7 +15,7 @@ async def seed_builtins(database: Database, *, start: bool) -> int:
     Returns how many were inserted.
     """
     inserted = 0
-    async with database.transaction() as connection:
+    async with database.transaction("agent") as connection:
         for builtin in BUILTINS:
             desired = "running" if builtin.default_on and start else "stopped"
             spec = json.dumps({"builtin": builtin.name})

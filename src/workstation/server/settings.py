@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from workstation.engine.janitor import Retention
+from workstation.store.fail_points import FailPoint, parse
 
 DEFAULT_DATA_DIR = "~/.local/share/workstation"
 LOOPBACK = "127.0.0.1"
@@ -32,12 +33,14 @@ class Settings:
     allowed_origins: tuple[str, ...] = ()
     max_concurrent_tasks: int = 10
     pool_size: int = 8
+    older_postgres: Path | None = None
     retention: Retention = field(default_factory=Retention)
     start_agents: bool = True
     drain_seconds: int = 10
     agent_urls: tuple[str, ...] = ()
     agent_env: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    fail_points: tuple[FailPoint, ...] = ()
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
@@ -55,9 +58,11 @@ class Settings:
             pool_size=_number(environ, "WORKSTATION_POOL_SIZE", 8, 2, 200),
             drain_seconds=_number(environ, "WORKSTATION_DRAIN_SECONDS", 10, 0, 600),
             agent_urls=_agent_urls(environ),
+            older_postgres=Path(older).expanduser() if (older := environ.get("WORKSTATION_OLD_POSTGRES")) else None,
             retention=_retention(environ),
             agent_env={name: environ[name] for name in PASSED_ON if name in environ},
             environment=dict(environ),
+            fail_points=_fail_points(environ),
         )
 
 
@@ -68,6 +73,13 @@ def _number(environ: Mapping[str, str], name: str, default: int, least: int, mos
     if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
         raise SettingsError(f"{name} is {text!r} and must be a whole number from {least} to {most}.")
     return int(text)
+
+
+def _fail_points(environ: Mapping[str, str]) -> tuple[FailPoint, ...]:
+    try:
+        return parse(environ.get("WORKSTATION_FAIL_POINTS", ""))
+    except ValueError as error:
+        raise SettingsError(f"WORKSTATION_FAIL_POINTS cannot be used: {error}.") from error
 
 
 def _retention(environ: Mapping[str, str]) -> Retention:

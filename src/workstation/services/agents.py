@@ -36,7 +36,7 @@ async def list_agents(database: Database, narrowed: AgentFilter) -> list[Row]:
 
 async def register(database: Database, fields: AgentFields, principal: Principal) -> Row:
     """Enter a new agent; raises Conflict when its name is taken."""
-    async with database.transaction() as connection:
+    async with database.transaction("agent") as connection:
         agent_id = await store.register(connection, fields)
         if agent_id is None:
             raise Conflict(f"There is already an agent named {fields.name}; choose another name.")
@@ -47,7 +47,7 @@ async def register(database: Database, fields: AgentFields, principal: Principal
 async def update(database: Database, agent_id: int, fields: AgentFields, principal: Principal) -> Row:
     """Change an agent; what runs keeps running as it was started. Raises NotFound, Conflict for a taken name."""
     try:
-        async with database.transaction() as connection:
+        async with database.transaction("agent") as connection:
             if not await store.update(connection, agent_id, fields):
                 raise NotFound(f"There is no agent {agent_id}; list them with GET /api/agents.")
             await store.tell(connection, "agent.updated", agent_id, principal.owner, {})
@@ -60,7 +60,7 @@ async def update(database: Database, agent_id: int, fields: AgentFields, princip
 
 async def remove(database: Database, agent_id: int, principal: Principal) -> None:
     """Remove a stopped agent that has no open tasks; raises Conflict otherwise. Its history stays."""
-    async with database.transaction() as connection:
+    async with database.transaction("agent") as connection:
         row = await _get(connection, agent_id)
         if not await store.remove(connection, agent_id):
             if row["status"] != "stopped":
@@ -81,14 +81,14 @@ class Order:
 
 async def start(database: Database, agent_id: int, principal: Principal) -> Order:
     """Want an agent to run; the supervisor brings it about. An order repeated is harmless."""
-    async with database.transaction() as connection:
+    async with database.transaction("order") as connection:
         row = await store.order_start(connection, agent_id)
         return await _ordered(connection, row, agent_id, "start", principal)
 
 
 async def restart(database: Database, agent_id: int, principal: Principal) -> Order:
     """Want an agent to be stopped and started again; raises Conflict for one that is started elsewhere."""
-    async with database.transaction() as connection:
+    async with database.transaction("order") as connection:
         row = await store.order_restart(connection, agent_id)
         order = await _ordered(connection, row, agent_id, "restart", principal)
         if order.runtime == "external":
@@ -98,7 +98,7 @@ async def restart(database: Database, agent_id: int, principal: Principal) -> Or
 
 async def stop(database: Database, agent_id: int, principal: Principal, *, force: bool = False) -> Order:
     """Want an agent to be stopped: drained first, or at once with force. An order repeated is harmless."""
-    async with database.transaction() as connection:
+    async with database.transaction("order") as connection:
         row = await store.order_stop(connection, agent_id, force)
         return await _ordered(connection, row, agent_id, "stop", principal)
 

@@ -61,7 +61,7 @@ class AuditTrail:
 
     async def _write_together(self, batch: list[AuditEntry]) -> None:
         try:
-            async with self._database.session() as connection:
+            async with self._database.session("audit") as connection:
                 await audit.record(connection, batch)
         except DataRefused:
             # One entry that the database will not take must not keep the others out.

@@ -92,7 +92,7 @@ async def cancel(database: Database, task_id: int, principal: Principal) -> Canc
 
     Raises Conflict when it is final already; the caller tells the instance to stop.
     """
-    async with database.transaction() as connection:
+    async with database.transaction("cancel") as connection:
         rows = await store.get_tasks(connection, [task_id])
         row = require_changeable(rows.get(task_id), task_id, principal)
         done = await store.cancel(connection, task_id, principal.owner)
@@ -103,7 +103,7 @@ async def cancel(database: Database, task_id: int, principal: Principal) -> Canc
 
 async def redrive(database: Database, task_id: int, principal: Principal) -> str:
     """Queue a failed task again, with its retries and losses at zero; returns its lane. Raises Conflict."""
-    async with database.transaction() as connection:
+    async with database.transaction("redrive") as connection:
         rows = await store.get_tasks(connection, [task_id])
         row = require_changeable(rows.get(task_id), task_id, principal)
         lane = await store.redrive(connection, task_id, principal.owner)

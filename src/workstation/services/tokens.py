@@ -46,7 +46,7 @@ async def issue(database: Database, key: SigningKey, wish: TokenWish, *, created
         raise ValidationFailed("A token lives between one second and ten years; choose a lifetime within.")
     new = tokens.NewToken(uuid4(), subject, wish.role.value, wish.lifetime, wish.agent_id, wish.launch_id, created_by)
     try:
-        async with database.session() as connection:
+        async with database.session("token") as connection:
             row = await tokens.issue(connection, new)
     except DataRefused as refused:
         raise NotFound(f"There is no agent {wish.agent_id}; `workstation agents list` shows them.") from refused
@@ -69,7 +69,7 @@ def _checked_subject(wish: TokenWish) -> str:
 
 async def revoke(database: Database, token_id: UUID, *, actor: str) -> None:
     """Take a token back; again is no error. Raises NotFound for a token that was never issued here."""
-    async with database.session() as connection:
+    async with database.session("token") as connection:
         if not await tokens.revoke(connection, token_id, actor):
             raise NotFound(f"There is no token {token_id}; GET /api/tokens lists them.")
 

@@ -10,12 +10,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar, cast
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from workstation.domain.errors import Refusal, Unavailable
+from workstation.store.fail_points import FailPoints, PointedConnection, connection_class
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Row: TypeAlias = asyncpg.Record
@@ -84,14 +85,15 @@ def translated() -> Iterator[None]:
 class Database:
     """The way to one PostgreSQL database. Made by connect(), closed by close()."""
 
-    def __init__(self, dsn: str, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    def __init__(self, dsn: str, pool: asyncpg.Pool[asyncpg.Record], fail_points: FailPoints | None = None) -> None:
         self._dsn = dsn
         self._pool = pool
+        self._fail_points = fail_points
         self._hot: list[HotConnection] = []
 
     @classmethod
-    async def connect(cls, dsn: str, *, pool_size: int = 8) -> Database:
-        """Open the pool; raises Unavailable when the database does not answer."""
+    async def connect(cls, dsn: str, *, pool_size: int = 8, fail_points: FailPoints | None = None) -> Database:
+        """Open the pool; raises Unavailable when the database does not answer. fail_points are for tests alone."""
         with translated():
             pool = await asyncpg.create_pool(
                 dsn,
@@ -101,32 +103,43 @@ class Database:
                 command_timeout=COLD_DEADLINE.total_seconds(),
                 server_settings=_EVERYWHERE,
                 max_inactive_connection_lifetime=60,
+                connection_class=connection_class(fail_points),
             )
-        return cls(dsn, pool)
+        return cls(dsn, pool, fail_points)
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[Connection]:
-        """A pooled connection for a few statements; waits at most 1.5 s for one that answers."""
+    async def session(self, write: str | None = None) -> AsyncIterator[Connection]:
+        """A pooled connection for a few statements; waits at most 1.5 s for one that answers.
+
+        write names what its commits are for, where it writes.
+        """
         deadline = asyncio.get_running_loop().time() + CONNECT_DEADLINE.total_seconds()
         try:
             with translated():
                 async with self._pool.acquire(timeout=CONNECT_DEADLINE.total_seconds()) as connection:
                     await _answer_by(connection, deadline)
+                    if self._fail_points is not None:
+                        cast("PointedConnection", connection).used_for(write)
                     yield connection
         except _CLASHED as error:
             raise Unavailable("The database was busy with the same rows; try again in a moment.") from error
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """A pooled connection inside one transaction, committed at the end of the block."""
-        async with self.session() as connection, connection.transaction():
+    async def transaction(self, write: str | None = None) -> AsyncIterator[Connection]:
+        """A pooled connection inside one transaction, committed at the end of the block; write names what it is for."""
+        async with self.session(write) as connection, connection.transaction():
             yield connection
 
     def hot(self, name: str) -> HotConnection:
         """A kept connection with pinned plans, for statements of one kind that run one after the other."""
-        connection = HotConnection(self._dsn, name)
+        connection = HotConnection(self._dsn, name, connection_class(self._fail_points, name))
         self._hot.append(connection)
         return connection
+
+    @property
+    def most_connections(self) -> int:
+        """How many connections this may hold at once: the pool, the kept ones and the one that listens."""
+        return self._pool.get_max_size() + len(self._hot) + 1
 
     async def listen(
         self, channel: str, heard: Callable[[str], None], lost: Callable[[], None]
@@ -164,9 +177,12 @@ async def _answer_by(connection: Connection, deadline: float) -> None:
 class HotConnection:
     """One kept connection, opened when first needed and again after it was lost. Not for concurrent use."""
 
-    def __init__(self, dsn: str, name: str) -> None:
+    def __init__(
+        self, dsn: str, name: str, made_as: type[asyncpg.Connection[asyncpg.Record]] = asyncpg.Connection
+    ) -> None:
         self._dsn = dsn
         self._name = name
+        self._made_as = made_as
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
 
     async def run(self, work: Callable[[Connection], Awaitable[T]], *, repeat: bool = False) -> T:
@@ -214,6 +230,7 @@ class HotConnection:
                         **_PINNED,
                         "application_name": f"workstation {self._name}",
                     },
+                    connection_class=self._made_as,
                 )
         return self._connection
 

@@ -1,4 +1,4 @@
-"""Whether a commit of this database survives a power cut."""
+"""Whether this database is set up for us: a commit survives a power cut, and there is room for our connections."""
 
 from __future__ import annotations
 
@@ -13,3 +13,8 @@ async def settings_that_are_off(connection: Connection) -> tuple[str, ...]:
     row = await connection.fetchrow(_SQL["durability"])
     assert row is not None
     return tuple(name for name, on in row.items() if not on)
+
+
+async def connections_allowed(connection: Connection) -> int:
+    """How many connections all ordinary users together may have."""
+    return int(await connection.fetchval(_SQL["room"]))

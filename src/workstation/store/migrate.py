@@ -76,7 +76,7 @@ async def _apply(database: Database, migration: Migration) -> bool:
     """Apply one migration; whether it was missing. Tries again where a table is in use, and lets its users go first."""
     for tries_left in reversed(range(_TRIES)):
         try:
-            async with database.transaction() as connection:
+            async with database.transaction("migrate") as connection:
                 return await _apply_in(connection, migration)
         except asyncpg.LockNotAvailableError as error:
             if tries_left == 0:

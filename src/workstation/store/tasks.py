@@ -56,15 +56,15 @@ async def submit(
     rows = await connection.fetch(
         _SQL["submit"],
         ids,
-        [task.agent_id for task in tasks],
+        _alike([task.agent_id for task in tasks]),
         _sparse([task.capability for task in tasks]),
-        [task.type for task in tasks],
+        _alike([task.type for task in tasks]),
         [task.payload for task in tasks],
-        [task.priority for task in tasks],
-        [task.created_by for task in tasks],
-        [task.max_retries for task in tasks],
+        _alike([task.priority for task in tasks]),
+        _alike([task.created_by for task in tasks]),
+        _alike([task.max_retries for task in tasks]),
         _sparse([task.run_at for task in tasks]),
-        [task.timeout_ms for task in tasks],
+        _alike([task.timeout_ms for task in tasks]),
         _sparse([task.region for task in tasks]),
         _sparse([task.idempotency_key for task in tasks]),
         _sparse([task.request_hash for task in tasks]),
@@ -72,6 +72,11 @@ async def submit(
         _sparse([taker.agent_id if taker else None for taker in takers]),
     )
     return {row[0]: Inserted(row[1], row[2], row[3]) for row in rows}
+
+
+def _alike(column: list[T]) -> list[T]:
+    """A column for unnest of which one value is enough where all are the same: the statement fills up the others."""
+    return column[:1] if all(value == column[0] for value in column) else column
 
 
 def _sparse(column: list[T | None]) -> list[T | None]:
@@ -125,7 +130,7 @@ async def claim(connection: Connection, given: Sequence[tuple[int, UUID, int]]) 
     """Give (task, instance, agent) triples; those whose gate has closed meanwhile are left out of the answer."""
     ordered = sorted(given)
     rows = await connection.fetch(
-        _SQL["claim"], [g[0] for g in ordered], [g[1] for g in ordered], [g[2] for g in ordered]
+        _SQL["claim"], [g[0] for g in ordered], _alike([g[1] for g in ordered]), _alike([g[2] for g in ordered])
     )
     return [_claim(row) for row in rows]
 
@@ -162,8 +167,8 @@ async def complete(connection: Connection, reports: Iterable[Report]) -> set[Hel
     rows = await connection.fetch(
         _SQL["complete"],
         [report.task_id for report in ordered],
-        [report.attempt for report in ordered],
-        [report.instance_id for report in ordered],
+        _alike([report.attempt for report in ordered]),
+        _alike([report.instance_id for report in ordered]),
         [report.result for report in ordered],
         _sparse([report.usage for report in ordered]),
     )

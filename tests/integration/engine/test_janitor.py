@@ -207,3 +207,19 @@ async def test_health_that_was_not_renewed_says_nothing_any_more(spine: Spine) -
     await watch.expire_once()
     assert await spine.value("select health_status from agent_registry where id = $1", slow) == "unknown"
     assert await spine.value("select count(*) from events where type = 'health.changed'") == 3
+
+
+async def test_a_partition_in_use_is_dropped_later_and_holds_up_nobody(spine: Spine, janitor: Janitor) -> None:
+    day = (datetime.now(UTC) - timedelta(days=40)).date()
+    name = f"events_{day:%Y%m%d}"
+    await spine.execute(
+        f"create table {name} partition of events for values from ('{day}') to ('{day + timedelta(days=1)}')"
+    )
+    async with spine.database.transaction() as reader:
+        await reader.execute(f"select from {name}")
+        await janitor.partition_once()
+        assert await spine.value("select to_regclass($1)::text", name) == name
+    await janitor.partition_once()
+    assert await spine.value("select to_regclass($1)::text", name) is None
+    for row in await spine.fetch("select relname from pg_class where relname ~ '^(events|task_attempts)_[0-9]{8}$'"):
+        await spine.execute(f"drop table {row[0]}")

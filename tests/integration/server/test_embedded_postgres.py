@@ -264,13 +264,13 @@ async def test_a_watched_server_that_cannot_start_is_tried_again(server: Embedde
         await watching
 
 
-async def test_data_of_another_version_are_refused_and_kept(tmp_path: Path) -> None:
-    old = tmp_path / "postgres" / "17"
-    old.mkdir(parents=True)
-    (old / "PG_VERSION").write_text("17\n")
-    with pytest.raises(PostgresFailure, match=r"are of PostgreSQL 17, and the installed programs are 18: install"):
+async def test_data_of_a_newer_version_are_refused_and_kept(tmp_path: Path) -> None:
+    newer = tmp_path / "postgres" / "19"
+    newer.mkdir(parents=True)
+    (newer / "PG_VERSION").write_text("19\n")
+    with pytest.raises(PostgresFailure, match=r"are of PostgreSQL 19, and the installed programs are 18: install"):
         await made_in(tmp_path).start()
-    assert sorted(path.name for path in (tmp_path / "postgres").iterdir()) == ["17", "socket"]
+    assert sorted(path.name for path in (tmp_path / "postgres").iterdir()) == ["19", "socket"]
 
 
 async def test_a_kill_while_the_cluster_is_made_costs_nothing(other_folder: Path) -> None:

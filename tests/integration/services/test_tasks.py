@@ -1,16 +1,18 @@
 """Cancel, redrive, look: who may, from where, and what it leaves behind."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 from tests.support.spine import Spine, new
 
+from workstation.domain.assign import Taker
 from workstation.domain.errors import Conflict, Forbidden, LeaseLost, NotFound
 from workstation.domain.principal import Principal, Role
 from workstation.domain.tasks import OutcomeKind, TaskError
-from workstation.services import tasks
-from workstation.store.tasks import TaskFilter
+from workstation.services import queue, tasks
+from workstation.store.tasks import Look, TaskFilter
 
 ADMIN = Principal("root", Role.ADMIN)
 ALICE = Principal("alice", Role.USER)
@@ -196,3 +198,19 @@ async def finished(spine: Spine, end: str) -> int:
     else:
         await spine.settle(claim, OutcomeKind.FAILED, TaskError("boom", retryable=False))
     return number
+
+
+async def test_a_cancel_that_meets_a_claim_under_way_ends_the_attempt(spine: Spine) -> None:
+    agent = await spine.agent()
+    (number,) = await spine.submit(new(agent))
+    instance = await spine.instance(agent)
+    taker = Taker(instance, agent, (f"a{agent}",), 1, None, False, False)
+    async with spine.database.transaction() as connection:
+        claimed = await queue.claim(connection, [Look(f"a{agent}", 1, True, None)], [taker])
+        assert len(claimed.claims) == 1
+        cancelling = asyncio.create_task(tasks.cancel(spine.database, number, ALICE))
+        await asyncio.sleep(0.2)
+        assert not cancelling.done(), "the cancel did not wait for the claim"
+    assert await cancelling == tasks.Cancelled(1, instance)
+    assert await spine.attempts(number) == [(1, "cancelled")]
+    assert (await spine.task(number))["status"] == "cancelled"

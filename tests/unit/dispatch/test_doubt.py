@@ -29,7 +29,8 @@ class Leases:
 
 async def test_doubt_outlives_an_outage_of_the_database() -> None:
     leases = Leases()
-    dispatcher: Any = SimpleNamespace(leases=leases, wakeups=SimpleNamespace(others=0))
+    roster = SimpleNamespace(find=lambda _agent: None)
+    dispatcher: Any = SimpleNamespace(leases=leases, roster=roster, wakeups=SimpleNamespace(others=0))
 
     async def nothing(*_: Any) -> None:
         return None

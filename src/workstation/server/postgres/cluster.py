@@ -30,7 +30,7 @@ def check_version(layout: Layout) -> bool:
             raise _wrong_version(layout.data, version, layout.major)
         return True
     for other in layout.folder.iterdir():
-        if other.name.isdigit() and (other / "PG_VERSION").exists():
+        if other.name.isdecimal() and int(other.name) > layout.major and (other / "PG_VERSION").exists():
             raise _wrong_version(other, other.name, layout.major)
     return False
 
@@ -38,7 +38,7 @@ def check_version(layout: Layout) -> bool:
 def _wrong_version(folder: Path, version: str, major: int) -> PostgresFailure:
     return PostgresFailure(
         f"The data in {folder} are of PostgreSQL {version}, and the installed programs are {major}: "
-        "install the workstation that made them, pg_dump them, move the folder away, start and restore."
+        "install the version of workstation that made them, or a newer one."
     )
 
 

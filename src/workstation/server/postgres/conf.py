@@ -91,11 +91,16 @@ def settings_text(options: PostgresOptions) -> str:
 
 def write_configuration(data: Path, options: PostgresOptions, account: Account | None) -> None:
     """Write the settings and who may connect (this user and root) into a data folder."""
+    _replace(data / CONF, settings_text(options), account)
+    write_access(data, account)
+
+
+def write_access(data: Path, account: Account | None) -> None:
+    """Write who may connect (this user and root) into a data folder, and nothing else."""
     users = sorted({user_name(), "root"})
     ident = "".join(f'workstation "{user}" {ROLE}\n' for user in users)
-    files = {CONF: settings_text(options), "pg_hba.conf": _HBA, "pg_ident.conf": ident}
-    for name, text in files.items():
-        _replace(data / name, text, account)
+    _replace(data / "pg_hba.conf", _HBA, account)
+    _replace(data / "pg_ident.conf", ident, account)
 
 
 def _replace(path: Path, text: str, account: Account | None) -> None:

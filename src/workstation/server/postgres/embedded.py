@@ -22,9 +22,10 @@ from workstation.server.postgres.binaries import MAJOR, Binaries, find_binaries,
 from workstation.server.postgres.cluster import FULL, check_version, create_cluster
 from workstation.server.postgres.conf import write_configuration
 from workstation.server.postgres.failure import PostgresFailure
-from workstation.server.postgres.layout import Layout, dsn, prepare, reachable_sockets, restore_alias
+from workstation.server.postgres.layout import Layout, dsn, known_sockets, prepare, reachable_sockets, restore_alias
 from workstation.server.postgres.options import PostgresOptions
 from workstation.server.postgres.programs import place, spawn
+from workstation.server.postgres.upgrade import find_older_data, upgrade
 
 IMMEDIATE_SECONDS = 10
 BACKOFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0)
@@ -55,7 +56,7 @@ class EmbeddedPostgres:
         self._layout = Layout(folder.absolute(), MAJOR)
         self._log = log
         self._options = options
-        self._sockets = self._layout.sockets
+        self._sockets = known_sockets(self._layout)
         self._pid: int | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._log_start = 0
@@ -75,6 +76,11 @@ class EmbeddedPostgres:
     def dsn_of(self, database: str) -> str:
         """The address of another database on the same server."""
         return dsn(self._sockets, database)
+
+    @property
+    def sockets(self) -> Path:
+        """The folder of its socket, for programs; valid after `start`."""
+        return self._sockets
 
     async def start(self) -> str:
         """Make the cluster if there is none, adopt the server if it runs, else start it; return the DSN.
@@ -161,7 +167,12 @@ class EmbeddedPostgres:
             self._sockets = reachable_sockets(self._layout, self._options.runtime_folder)
             if self._stopping.is_set():
                 return
-            if not check_version(self._layout):
+            made = check_version(self._layout)
+            older = None if made else find_older_data(self._layout)
+            if older is not None:
+                upgrade(older, self._layout, binaries, self._options, self._log)
+                account = server_account(self._layout.data)
+            elif not made:
                 create_cluster(self._layout, binaries, account, self._options)
             if not self._adopt(binaries, account):
                 self._spawn(binaries, account)

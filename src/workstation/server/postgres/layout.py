@@ -79,16 +79,22 @@ def reachable_sockets(layout: Layout, runtime_folder: Path) -> Path:
     Where its own is not, a link to it in a private folder under `runtime_folder`, recorded for the next
     start.
     """
-    if len(os.fsencode(layout.socket)) <= LONGEST_SOCKET_PATH:
-        return layout.sockets
-    if layout.alias_record.exists():
-        recorded = Path(layout.alias_record.read_text().strip())
-        if _leads_to(recorded, layout.sockets):
-            return recorded
+    known = known_sockets(layout)
+    if known != layout.sockets or len(os.fsencode(layout.socket)) <= LONGEST_SOCKET_PATH:
+        return known
     alias = Path(tempfile.mkdtemp(prefix="workstation-", dir=runtime_folder)) / "pg"
     alias.symlink_to(layout.sockets)
     layout.alias_record.write_text(f"{alias}\n")
     return alias
+
+
+def known_sockets(layout: Layout) -> Path:
+    """The path of the socket folder that was found for the last start: its own, or its alias where that is too long."""
+    if len(os.fsencode(layout.socket)) > LONGEST_SOCKET_PATH and layout.alias_record.exists():
+        recorded = Path(layout.alias_record.read_text().strip())
+        if _leads_to(recorded, layout.sockets):
+            return recorded
+    return layout.sockets
 
 
 def _leads_to(alias: Path, sockets: Path) -> bool:

@@ -54,8 +54,9 @@ alter table agent_tasks drop constraint agent_tasks_agent_id_fkey;
 do $$
 begin
     if current_setting('server_version_num')::int >= 180000 then
-        alter table agent_tasks add constraint agent_tasks_agent_id_fkey
-            foreign key (agent_id) references agent_registry (id) not enforced;
+        -- as text, because older versions refuse to read it
+        execute 'alter table agent_tasks add constraint agent_tasks_agent_id_fkey
+            foreign key (agent_id) references agent_registry (id) not enforced';
     end if;
 end $$;
 

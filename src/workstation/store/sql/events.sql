@@ -5,7 +5,8 @@ from events
 where (tx, id) > ($1::text::xid8, $2::bigint)
   and tx < pg_snapshot_xmin(pg_current_snapshot())
   and ($3::text is null or type = $3 or ($3 like '%.' and starts_with(type, $3)))
-order by tx, id
+-- the column, not the text of the same name that is shown: as text 1000 comes before 999
+order by events.tx, events.id
 limit $4
 
 -- name: newest_events

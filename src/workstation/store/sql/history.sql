@@ -28,6 +28,9 @@ end $$
 -- name: lock_partitions
 select pg_advisory_xact_lock(hashtext('workstation partitions'))
 
+-- name: wait_briefly
+set local lock_timeout = '200ms'
+
 -- name: list_expired
 select c.relname as name
 from pg_inherits i

@@ -11,8 +11,14 @@ select nextval('agent_tasks_id_seq') from generate_series(1, $1::int)
 -- still lives and its agent is still open for work. A task of an unknown agent, or whose idempotency key is there
 -- already, is left out of the answer. Lookups are scalar subqueries: a join with tables whose size the plan cannot
 -- foresee goes quadratic.
+-- Of columns in which all tasks are alike one value is sent.
 with routed as materialized (
-    select i.*,
+    select i.id, case when cardinality($2::bigint[]) = 1 then ($2::bigint[])[1] else i.agent_id end as agent_id,
+           i.capability, coalesce(i.type, ($4::text[])[1]) as type, i.payload,
+           coalesce(i.priority, ($6::int[])[1]) as priority, coalesce(i.created_by, ($7::text[])[1]) as created_by,
+           coalesce(i.max_retries, ($8::int[])[1]) as max_retries, i.run_at,
+           coalesce(i.timeout_ms, ($10::int[])[1]) as timeout_ms, i.region, i.idempotency_key, i.request_hash,
+           i.taker_instance, i.taker_agent,
            i.taker_instance is not null
            and (select n.status from agent_instances n where n.id = i.taker_instance) = 'live'
            and (select agent_gate(a.removed_at, a.desired_status, a.status, a.health_status) is null
@@ -111,7 +117,10 @@ with taken as (
     update agent_tasks t
     set status = 'running', instance_id = c.instance_id, agent_id = c.agent_id, attempt = t.attempt + 1,
         started_at = now(), deadline_at = now() + t.timeout_ms * interval '1 millisecond', version = t.version + 1
-    from unnest($1::bigint[], $2::uuid[], $3::bigint[]) as c (task_id, instance_id, agent_id)
+    from (
+        select task_id, coalesce(instance_id, ($2::uuid[])[1]), coalesce(agent_id, ($3::bigint[])[1])
+        from unnest($1::bigint[], $2::uuid[], $3::bigint[]) as a (task_id, instance_id, agent_id)
+    ) as c (task_id, instance_id, agent_id)
     where t.id = any (array[c.task_id])
       and (select n.status from agent_instances n where n.id = c.instance_id) = 'live'
       and (select coalesce(agent_gate(a.removed_at, a.desired_status, a.status, a.health_status),
@@ -156,8 +165,11 @@ with done as (
     update agent_tasks t
     set status = 'completed', result = i.result::jsonb, usage = i.usage::jsonb, settled_by = i.instance_id,
         instance_id = null, deadline_at = null, completed_at = now(), error = null, version = t.version + 1
-    from unnest($1::bigint[], $2::int[], $3::uuid[], $4::text[], $5::text[])
-         as i (task_id, attempt, instance_id, result, usage)
+    from (
+        select task_id, coalesce(attempt, ($2::int[])[1]), coalesce(instance_id, ($3::uuid[])[1]), result, usage
+        from unnest($1::bigint[], $2::int[], $3::uuid[], $4::text[], $5::text[])
+             as a (task_id, attempt, instance_id, result, usage)
+    ) as i (task_id, attempt, instance_id, result, usage)
     where t.id = any (array[i.task_id])
       and t.status = 'running' and t.attempt = i.attempt and t.instance_id = i.instance_id
     returning t.id, t.attempt, t.agent_id, t.type, t.created_by, t.version, t.settled_by
