@@ -142,7 +142,7 @@ class ModelDatabase:
         return ModelHot(self, name)
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[Any]:
+    async def session(self, write: str | None = None) -> AsyncIterator[Any]:
         """A pooled connection."""
         with translated():
             await self.server.weather.pass_through()

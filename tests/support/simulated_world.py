@@ -11,12 +11,14 @@ import hashlib
 import json
 import logging
 import random
+import sys
 import uuid
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from unittest import mock
 
 import structlog
@@ -33,11 +35,15 @@ from workstation.domain.principal import Principal, Role
 from workstation.domain.tasks import FINAL, NewTask, TaskStatus
 from workstation.engine.loop import Loop
 from workstation.engine.reaper import Reaper
+from workstation.server.compose import Parts
+from workstation.server.draining import drain
 from workstation_sdk import Agent, TaskFailed, staying_connected, worker
 from workstation_sdk.environment import Server
 from workstation_sdk.errors import Unreachable
 
 LONG = 600_000
+# As long as the server waits for requests under way.
+_GRACEFUL_SECONDS = 3.0
 OWNER: contextvars.ContextVar[Owner | None] = contextvars.ContextVar("owner", default=None)
 
 
@@ -65,23 +71,60 @@ class Owner:
             task.cancel()
 
 
+class Node:
+    """A replica's own entry among the replicas."""
+
+    def __init__(self, server: ModelServer, number: uuid.UUID) -> None:
+        self._server, self._number = server, number
+        self._retired = False
+
+    def renew(self) -> None:
+        """It lives."""
+        if not self._retired:
+            self._server.nodes[self._number] = self._server.model.now() + NODE_FORGOTTEN
+
+    async def retire(self) -> int:
+        """It counts no more; how many others do."""
+        self._retired = True
+        async with ModelDatabase(self._server).session() as connection:
+            return await connection.do("retire", self._leave)
+
+    def _leave(self) -> int:
+        self._server.nodes.pop(self._number, None)
+        return self._server.count_others(self._number)
+
+
+class NothingStarted:
+    """The supervisor of a replica that has started no agent."""
+
+    def runs(self, _launch: uuid.UUID | None) -> bool:
+        """None of them."""
+        return False
+
+    async def stop_all(self) -> None:
+        """There is nothing to stop."""
+
+
 class Replica(Owner):
     """One orchestrator process."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
         self.world = world
-        self.node = world.new_uuid()
+        self.id = world.new_uuid()
         self.database = ModelDatabase(world.server)
         loop = asyncio.get_running_loop()
         self.dispatcher = Dispatcher(
             self.database,  # type: ignore[arg-type]  # the model of it
-            self.node,
+            self.id,
             Chances(loop.time, world.chance.random),
         )
         self.door = AgentDoor(self.dispatcher, 3)
         self.door.authenticated_by(self._admit)
         self.pipes: list[Pipe] = []
+        self.listens = True
+        self.readiness, self.node = SimpleNamespace(draining=False), Node(world.server, self.id)
+        self.supervisor = NothingStarted()
 
     async def _admit(self, _header: bytes | None) -> Principal:
         return Principal("test", Role.ADMIN)
@@ -100,12 +143,27 @@ class Replica(Owner):
             self.start(loop.run(), name)
 
     async def _poll(self) -> int:
-        self.world.server.nodes[self.node] = self.world.now() + NODE_FORGOTTEN
+        self.node.renew()
         await self.dispatcher.poll_once()
         return 0
 
+    async def go_down(self, seconds: float) -> None:
+        """Go as on a signal that asks for it: with the server's own way to drain and to close."""
+        going = self.start(drain(cast("Parts", self), seconds), "drain")
+        await asyncio.wait([going])
+        if going.cancelled():
+            return
+        going.result()
+        self.listens = False
+        self.dispatcher.waiters.close()
+        self.door.close_all()
+        await asyncio.wait([self.start(asyncio.sleep(_GRACEFUL_SECONDS), "closing")])
+        await asyncio.wait([self.start(self.dispatcher.close(), "close")])
+        self.kill()
+
     def kill(self) -> None:
         """Its connections break with it."""
+        self.listens = False
         self.database.dead = True
         for pipe in self.pipes:
             pipe.cut()
@@ -162,6 +220,7 @@ class World:
         self.processes: dict[str, Process] = {}
         self.by_agent: dict[int, Process] = {}
         self.replicas: list[Replica] = []
+        self.going: set[asyncio.Task[None]] = set()
         self.said: list[Said] = []
         self.reported: set[tuple[int, int]] = set()
         self.duplicate = 0.0 if self.calm else 0.1
@@ -225,7 +284,7 @@ class World:
     async def open_socket(self, server: Server, agent_id: str, *, within: float) -> Pipe:
         """Stands where the SDK opens its socket."""
         await asyncio.sleep(self.chance.uniform(0, 0.005))
-        living = [replica for replica in self.replicas if replica.alive]
+        living = [replica for replica in self.replicas if replica.listens]
         if not living:
             raise Unreachable("nobody listens")
         replica, process = self.chance.choice(living), self.processes[server.token]
@@ -247,8 +306,8 @@ class World:
     # -- clients --------------------------------------------------------------------------------------------------
 
     def a_replica(self) -> Replica | None:
-        """Any that lives."""
-        living = [replica for replica in self.replicas if replica.alive]
+        """Any that listens."""
+        living = [replica for replica in self.replicas if replica.listens]
         return self.chance.choice(living) if living else None
 
     async def call(self, work: Any, within: float = 15.0) -> Any:
@@ -372,6 +431,10 @@ class World:
         if not held:
             raise Violation(f"seed {self.seed}, at {self.now():.3f} s: {broken}")
 
+    def require_no_problems(self) -> None:
+        """Raise Violation where an error was logged, or heard by nobody."""
+        self.require(not self.loop.problems, f"errors: {self.loop.problems}")
+
     def stuck(self) -> list[str]:
         """The tasks that are not final, with what is known of them."""
         return [str(task) for task in self.model.tasks.values() if task.status not in FINAL]
@@ -409,7 +472,7 @@ class World:
             self.require(len(made) in (0, said.n), f"{said.token} asked for {said.n} tasks and there are {made}")
             if said.ids:
                 self.require(sorted(said.ids) == made, f"{said.token} was told {said.ids} and there are {made}")
-        self.require(not self.loop.problems, f"unheard errors: {self.loop.problems}")
+        self.require_no_problems()
 
 
 @contextmanager
@@ -445,6 +508,15 @@ def run_seed(seed: int) -> str:
 
 
 def quiet() -> None:
-    """Log nothing: thousands of seeds say the same."""
+    """Log nothing, for thousands of seeds say the same; what is logged as an error is a problem of its life."""
     logging.disable(logging.CRITICAL)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR), processors=[_to_problems])
+
+
+def _to_problems(_logger: Any, _level: str, event: Any) -> Any:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    error = event.get("exc_info")
+    error = sys.exc_info()[1] if error is True else error
+    loop.problems.append(f"{event['event']}: {error!r}")
+    raise structlog.DropEvent
