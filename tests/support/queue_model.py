@@ -19,6 +19,7 @@ from workstation.domain.errors import Conflict, LeaseLost, NotFound, Refusal
 from workstation.domain.settle import Held, settle
 from workstation.domain.tasks import FINAL, MOVES, Claim, NewTask, OutcomeKind, Progress, Report, TaskStatus
 from workstation.services.queue import KEY_CONFLICT, Accepted, Created, Round, Unit
+from workstation.store.instances import Renewed
 from workstation.store.tasks import Look
 
 EPOCH = datetime(2030, 1, 1, tzinfo=UTC)
@@ -155,9 +156,10 @@ class QueueModel:
             known.status = "live"
         return self.held_by([instance])[instance]
 
-    def renew(self, instances: Iterable[UUID]) -> dict[UUID, UUID | None]:
-        """Renew leases; who lives, each with the replica it came to last."""
-        alive = {i: self.instances[i].node for i in instances if self._alive(i)}
+    def renew(self, instances: Iterable[UUID]) -> dict[UUID, Renewed]:
+        """Renew leases; who lives."""
+        known = {i: self.instances[i] for i in instances if self._alive(i)}
+        alive = {i: Renewed(each.node, each.status == "draining") for i, each in known.items()}
         for each in alive:
             self.instances[each].lease_until = self.now() + LEASE
         return alive

@@ -354,7 +354,8 @@ class World:
                 while True:
                     row = await replica.dispatcher.get(task_id)
                     self.require(row is not None, f"task {task_id} was acknowledged and cannot be read")
-                    if row is not None and (row["status"] in FINAL or self.now() >= until):
+                    over = self.now() >= until or replica.dispatcher.waiters.closed
+                    if row is not None and (row["status"] in FINAL or over):
                         return str(row["status"])
                     await replica.dispatcher.waiters.wait(bell, until - self.now())
 
