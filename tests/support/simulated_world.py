@@ -324,7 +324,9 @@ class World:
 
     async def client(self, number: int) -> None:
         """Submit, and repeat what was not answered where a key makes that safe."""
-        await asyncio.sleep(self.chance.uniform(0, 1.0 if self.calm else 5.0))
+        # Where nothing breaks, calls come in bursts, so that they meet looks that are under way.
+        burst = self.chance.choice([0.1, 0.5, 0.9]) + self.chance.uniform(0.0, 0.02)
+        await asyncio.sleep(burst if self.calm else self.chance.uniform(0.0, 5.0))
         keyed = self.chance.random() < 0.5
         n = self.chance.choice([1, 1, 1, 2, 4])
         said = Said(f"call-{number}", n, keyed)
@@ -373,8 +375,8 @@ class World:
             seconds = chance.choice([0.0, 0.0, 0.05, 0.5, 2.0])
         by_capability = chance.random() < 0.4
         run_at = None
-        if chance.random() < 0.2:
-            run_at = self.model.at(self.now() + chance.uniform(0.0, 3.0))
+        if chance.random() < (0.4 if self.calm else 0.2):
+            run_at = self.model.at(self.now() + chance.uniform(0.0, 0.05 if self.calm else 3.0))
         return NewTask(
             "work",
             json.dumps({"how": how, "seconds": seconds}),
