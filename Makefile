@@ -13,7 +13,7 @@ up: setup        ## set up, then start everything on this machine
 
 setup: $(VENV)/.installed $(VENV)/.browser  ## set up .venv (runtime) and the browser
 
-test: setup $(VENV)/.dev  ## set up, then run the tests
+test: setup $(VENV)/.dev $(VENV)/.proxies  ## set up, then run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not faults"
 
 test-slow: setup $(VENV)/.dev  ## the long tests
@@ -58,6 +58,11 @@ $(VENV)/.installed: $(VENV)/bin/python requirements/runtime.txt pyproject.toml s
 $(VENV)/.dev: $(VENV)/.installed requirements/dev.txt
 	@echo "adding the development tools"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --compile --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# Tests put pgbouncer and nginx in front of things; they are Debian's.
+$(VENV)/.proxies: $(VENV)/.dev
+	@scripts/install-proxies
 	@touch $@
 
 # The browser is Debian's or Playwright's own; without one the browser agent says so and reads static pages only.

@@ -11,7 +11,7 @@ from benchmarks.environments import newer_python, node_environment, own_python, 
 from benchmarks.peers.queue_peer import QueuePeer
 from benchmarks.postgres import Postgres
 
-GRAPHILE = Path(__file__).parent / "graphile"
+HERE = Path(__file__).parent
 Prepared = tuple[list[str], str]
 
 
@@ -42,9 +42,17 @@ def peers(postgres: Postgres) -> list[QueuePeer]:
         QueuePeer(
             "graphile-worker",
             "One worker, 24 jobs at once, local queue of 500, completions batched; deletes finished jobs.",
-            _graphile,
+            _node_peer("graphile", "graphile-worker"),
             "select exists(select from graphile_worker._private_jobs)",
             3_000, 60_000, postgres,
+        ),
+        QueuePeer(
+            "pg-boss",
+            "One worker, batches of 500, told to look again at once after a full one, polling every half second, "
+            "pool of 20; keeps finished jobs and their output.",
+            _node_peer("pgboss", "pg-boss"),
+            "select exists(select from pgboss.job where state < 'completed')",
+            3_000, 40_000, postgres,
         ),
     ]  # fmt: skip
 
@@ -65,16 +73,20 @@ async def _oban() -> Prepared | str:
     return [str(python), "-m", "benchmarks.peers.oban"], await _package_version(python, "oban")
 
 
-async def _graphile() -> Prepared | str:
-    node = shutil.which("node")
-    if node is None or shutil.which("npm") is None:
-        return "graphile-worker needs Node.js and npm; put both on the path"
-    folder = await node_environment("graphile", GRAPHILE)
-    # The module is resolved beside its packages, so the program runs from the cache folder.
-    program = shutil.copy(GRAPHILE / "program.mjs", folder / "program.mjs")
-    find = "console.log(require('./node_modules/graphile-worker/package.json').version)"
-    version = await _output(node, "-e", find, cwd=folder)
-    return [node, str(program)], f"{version} on Node.js {await _output(node, '--version', cwd=folder)}"
+def _node_peer(name: str, package: str) -> Callable[[], Awaitable[Prepared | str]]:
+    async def prepare() -> Prepared | str:
+        node = shutil.which("node")
+        if node is None or shutil.which("npm") is None:
+            return f"{package} needs Node.js and npm; put both on the path"
+        folder = await node_environment(name, HERE / name)
+        # Modules are resolved beside their packages, so the program runs from the cache folder.
+        shutil.copy(HERE / "roles.mjs", folder / "roles.mjs")
+        program = shutil.copy(HERE / name / "program.mjs", folder / "program.mjs")
+        find = f"console.log(require('./node_modules/{package}/package.json').version)"
+        version = await _output(node, "-e", find, cwd=folder)
+        return [node, str(program)], f"{version} on Node.js {await _output(node, '--version', cwd=folder)}"
+
+    return prepare
 
 
 async def _package_version(python: Path, name: str) -> str:

@@ -154,13 +154,18 @@ def test_a_users_token_may_submit_but_not_stop_agents_until_it_is_revoked(termin
 
 def test_doctor_finds_server_database_and_folder_in_order(terminal: Terminal) -> None:
     done = terminal.run("doctor", "-o", "json")
-    states = {found["subject"]: found["state"] for found in json.loads(done.stdout)}
+    found = json.loads(done.stdout)
+    states = {one["subject"]: one["level"] for one in found}
     assert {name: states[name] for name in ("data folder", "database", "server")} == {
-        "data folder": "good",
-        "database": "good",
-        "server": "good",
+        "data folder": "ok",
+        "database": "ok",
+        "server": "ok",
     }
     assert {"disk", "browser", "sandbox", "agents", "tasks"} <= set(states)
+    # What depends on the machine and on other tests here may be noted; the rest of a healthy server is well.
+    noted = {"disk", "server disk", "browser", "sandbox", "agents", "tasks", "dead letters", "instances", "pool"}
+    assert [one for one in found if one["level"] != "ok" and one["subject"] not in noted] == []
+    assert {"durability", "snapshots", "dead rows", "listener", "kept connections", "loops", "clock"} <= set(states)
 
 
 def test_the_server_log_is_readable(terminal: Terminal) -> None:

@@ -53,7 +53,14 @@ class AgentProcess:
     """A journalling agent that we start, as somebody else would start theirs."""
 
     def __init__(
-        self, server: LiveServer, agent_id: int, token: str, journal: Journal, name: str, url: str | None = None
+        self,
+        server: LiveServer,
+        agent_id: int,
+        token: str,
+        journal: Journal,
+        name: str,
+        url: str | None = None,
+        **environment: str,
     ) -> None:
         """url is for one that is told several addresses."""
         self.log = server.folder / f"{name}.log"
@@ -68,7 +75,7 @@ class AgentProcess:
             self._process = subprocess.Popen(
                 [sys.executable, str(PROGRAM)],
                 cwd=server.folder,
-                env={**os.environ, **own},
+                env={**os.environ, **own, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -23,6 +24,7 @@ from workstation.dispatch.admission import Admission
 from workstation.dispatch.dispatcher import Chances, Dispatcher
 from workstation.domain.buckets import Limit
 from workstation.domain.principal import Role
+from workstation.server.checkup import Checkup
 from workstation.server.http import HttpProtocol
 from workstation.services import tokens
 from workstation.services.audit import AuditTrail
@@ -141,6 +143,7 @@ async def running_api(dsn: str, settings: ApiSettings | None = None, at: Clock |
         settings or ApiSettings(limits=UNLIMITED),
         at or Clock(),
         what_is_missing,
+        examine=Checkup(database, dispatcher.wakeups, Path.cwd(), tuple).examine,
     )
     app = create_app(using)
     door = AgentDoor(dispatcher, 10)

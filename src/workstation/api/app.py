@@ -21,6 +21,7 @@ from workstation.api.call import Call, Reply, Stream
 from workstation.api.cors import Cors
 from workstation.api.dependencies import Dependencies
 from workstation.api.errors import Headers, Internal, body_of, headers_of, status_of
+from workstation.api.forwarded import client_of
 from workstation.api.keys import KeySet
 from workstation.api.limits import RateLimiter, address_key
 from workstation.api.routes.system import openapi_route
@@ -51,6 +52,7 @@ class Application:
         )
         self.sockets = sockets
         self._cors = Cors(using.settings.allowed_origins)
+        self._trusted = using.settings.trusted_proxies
         self._per_token = RateLimiter(using.settings.limits.per_token, using.clock.monotonic)
         self._per_address = RateLimiter(using.settings.limits.per_address, using.clock.monotonic)
         self._id_prefix = uuid4().hex[:12]
@@ -84,7 +86,7 @@ class Application:
             self.using,
             self._request_id(headers),
             headers,
-            client[0] if client else "local",
+            client_of(client[0], headers.get(b"x-forwarded-for"), self._trusted) if client else "local",
         )
         extra: Headers = []
         lingers = False

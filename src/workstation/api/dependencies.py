@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from workstation.api.forwarded import Network
 from workstation.api.gateway.pull import PullSessions
 from workstation.api.keys import KeySource
 from workstation.api.limits import Limits
 from workstation.api.revocations import Revocations
 from workstation.dispatch.admission import Admission
 from workstation.dispatch.dispatcher import Dispatcher
+from workstation.domain.findings import Examined
 from workstation.services.audit import AuditTrail
 from workstation.services.signing import SigningKey
 from workstation.store.database import Database
@@ -22,9 +24,13 @@ MAX_PAYLOAD_BYTES: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """Values the environment decides. allowed_origins is the list of ALLOWED_ORIGINS, `*` for any."""
+    """Values the environment decides. allowed_origins is the list of ALLOWED_ORIGINS, `*` for any.
+
+    trusted_proxies are the networks whose X-Forwarded-For counts.
+    """
 
     allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
     limits: Limits = field(default_factory=Limits)
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
     identity_provider: KeySource | None = None
@@ -40,6 +46,10 @@ class Clock:
 
 async def _nothing_missing() -> tuple[str, ...]:
     return ()
+
+
+async def _nothing_found() -> Examined:
+    return Examined(())
 
 
 class LogSource(Protocol):
@@ -59,7 +69,8 @@ class Dependencies:
     """Everything a handler may use.
 
     ordered() is called after an order to start or stop an agent, so that it is carried out at once. missing() tells
-    what is not ready yet, one sentence each; empty when all is. leaving() is true while the server goes down.
+    what is not ready yet, one sentence each; empty when all is. leaving() is true while the server goes down. examine()
+    looks for what silently hurts the queue.
     """
 
     database: Database
@@ -75,3 +86,4 @@ class Dependencies:
     clock: Clock = field(default_factory=Clock)
     missing: Callable[[], Awaitable[tuple[str, ...]]] = _nothing_missing
     leaving: Callable[[], bool] = lambda: False
+    examine: Callable[[], Awaitable[Examined]] = _nothing_found

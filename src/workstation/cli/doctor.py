@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from workstation.cli.checks import BROKEN, GOOD, LOOK, Finding, fleet, machine
+from workstation.cli.checks import OK, PROBLEM, WARNING, Finding, fleet, machine
 from workstation.cli.exits import FAILED
 from workstation.cli.output import Output, output_option, print_lines
 from workstation.cli.tables import printable
@@ -20,27 +20,27 @@ CHECKS: Final[tuple[Callable[[], Iterator[Finding]], ...]] = (
     machine.sandbox,
     fleet.server,
 )
-_MARKS: Final = {GOOD: ("✓", "green"), LOOK: ("!", "yellow"), BROKEN: ("✗", "red")}
+_MARKS: Final = {OK: ("✓", "green"), WARNING: ("!", "yellow"), PROBLEM: ("✗", "red")}
 
 
 @click.command()
 @output_option
 @click.pass_context
 def doctor(ctx: click.Context, output: Output) -> None:
-    """Check this machine and the server. Exits with 1 where something is broken (✗), not for warnings (!)."""
-    broken = False
+    """Check this machine, the server and its database. Exits with 1 for a problem (✗), not for warnings (!)."""
+    bad = False
     findings = []
     for check in CHECKS:
         for finding in check():
-            broken = broken or finding.state == BROKEN
+            bad = bad or finding.level == PROBLEM
             findings.append(finding)
             if output.is_table:
                 print_lines([_line(finding)])
     if not output.is_table:
         output.show_list([finding._asdict() for finding in findings], (), "")
-    ctx.exit(FAILED if broken else 0)
+    ctx.exit(FAILED if bad else 0)
 
 
 def _line(finding: Finding) -> str:
-    mark, colour = _MARKS[finding.state]
-    return f"{click.style(mark, fg=colour)} {finding.subject:<12} {printable(finding.message)}"
+    mark, colour = _MARKS[finding.level]
+    return f"{click.style(mark, fg=colour)} {finding.subject:<16} {printable(finding.message)}"

@@ -72,7 +72,9 @@ def stopping() -> None:
 
 
 def announce(running: Running) -> None:
-    """Print where everything is and how to try it, never a token."""
+    """Print where everything is and how to try it, never a token; warnings go to standard error."""
+    for warning in running.warnings:
+        say("!", warning)
     for line in announcement(running):
         click.echo(line)
 

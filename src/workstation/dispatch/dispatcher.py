@@ -40,7 +40,7 @@ class Dispatcher:
     def __init__(self, database: Database, node_id: UUID, chances: Chances) -> None:
         self.roster = Roster(database)
         self.floor = Floor()
-        self.waiters = Waiters()
+        self.waiters = Waiters(lambda: self.wakeups.misses_hints)
         self.wakeups = Wakeups(database, node_id, self._on_hint)
         self.claimer = Claimer(database, self.floor, chances.clock, lambda: self.wakeups.others == 0)
         self.submitter = Submitter(database, self.floor, chances.clock, self.mark)
@@ -154,6 +154,14 @@ class Dispatcher:
         await self.roster.refresh()
         await self.roster.refresh_counts()
         await self.wakeups.count_others()
+        await self._look_for_work()
+
+    async def look_once(self) -> None:
+        """The look for work that stands in for hints which do not come."""
+        if self.wakeups.misses_hints:
+            await self._look_for_work()
+
+    async def _look_for_work(self) -> None:
         if len(self.floor) > 0:
             async with self._database.session() as connection:
                 lanes = await task_store.lanes_with_work(connection)

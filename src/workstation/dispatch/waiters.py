@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, TypeAlias
 
 _LOOK_AGAIN_SECONDS: Final = 1.0
+_LOOK_OFTEN_SECONDS: Final = 0.25
 Bell: TypeAlias = "asyncio.Future[None]"
 
 
 class Waiters:
-    """Wakes long polls when a task is settled in this process; a look each second covers other replicas."""
+    """Wakes long polls when a task is settled in this process; a look each second covers other replicas.
 
-    def __init__(self) -> None:
+    Where hints of theirs do not come, so misses_hints() says, the look is made four times a second.
+    """
+
+    def __init__(self, misses_hints: Callable[[], bool] = lambda: False) -> None:
+        self._misses_hints = misses_hints
         self._bells: dict[int, set[Bell]] = {}
         self.closed = False
 
@@ -33,7 +38,8 @@ class Waiters:
 
     async def wait(self, bell: Bell, seconds: float) -> None:
         """Return when it rings, or after that many seconds, a second at most: then look again."""
-        await asyncio.wait([bell], timeout=min(seconds, _LOOK_AGAIN_SECONDS))
+        longest = _LOOK_OFTEN_SECONDS if self._misses_hints() else _LOOK_AGAIN_SECONDS
+        await asyncio.wait([bell], timeout=min(seconds, longest))
 
     def close(self) -> None:
         """The server goes down: nobody is to wait any longer."""

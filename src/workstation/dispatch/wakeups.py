@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterable, Iterator
-from uuid import UUID
+from contextlib import suppress
+from datetime import timedelta
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -17,6 +19,10 @@ CHANNEL = "workstation"
 # PostgreSQL takes notifications of less than 8,000 bytes.
 _MOST_BYTES = 7000
 _RETRY_SECONDS = 1.0
+# A connection can be dead without either end knowing: what we send to ourselves must come back on it.
+_ECHO_EVERY_SECONDS = 15.0
+ECHO_SECONDS = 2.0
+_ECHO = "echo"
 _log = structlog.get_logger(__name__)
 
 
@@ -30,7 +36,10 @@ class Wakeups:
         self._waiting: dict[str, set[str]] = {}
         self._pump: asyncio.Task[None] | None = None
         self._deaf = asyncio.Event()
+        self._echoes: dict[str, asyncio.Future[None]] = {}
         self.others = 0
+        self.hears = False
+        self._heard_at: float | None = None
 
     def tell(self, kind: str, names: Iterable[str]) -> None:
         """Tell the other replicas; nothing is sent while there are none."""
@@ -58,24 +67,76 @@ class Wakeups:
         finally:
             self._pump = None
 
+    @property
+    def misses_hints(self) -> bool:
+        """Whether others may send hints that do not come: what they tell of has to be looked for more often."""
+        return self.others > 0 and not self.hears
+
+    @property
+    def silent_for(self) -> timedelta | None:
+        """How long nothing was heard, an echo of ours neither; None when nothing ever was."""
+        if self._heard_at is None:
+            return None
+        return timedelta(seconds=asyncio.get_running_loop().time() - self._heard_at)
+
     async def listen(self) -> None:
-        """Hear hints for ever, through one connection that is opened again when it ends; cancel to end."""
-        while True:
+        """Hear hints for as long as the database can be listened to, on a connection that is opened again when it ends.
+
+        Cancel to end.
+        """
+        while self._database.can_listen:
             try:
                 connection = await self._database.listen(CHANNEL, self._on_hint, self._deaf.set)
             except Unavailable:
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
             try:
-                await self._deaf.wait()
-            finally:
                 self._deaf.clear()
+                self.hears = await self.echo() is not None
+                while self.hears and not await self._lost_within(_ECHO_EVERY_SECONDS):
+                    self.hears = await self.echo() is not None
+            finally:
+                self.hears = False
                 connection.terminate()
+            if not self._deaf.is_set():
+                _log.warning("deaf", reason="A notification to ourselves did not come; listening is begun anew.")
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def echo(self) -> float | None:
+        """Send a notification to ourselves: after how many seconds it came, None when it does not within two."""
+        loop = asyncio.get_running_loop()
+        name = str(uuid4())
+        heard = self._echoes[name] = loop.create_future()
+        began = loop.time()
+        try:
+            async with self._database.session() as connection:
+                await store.notify(connection, CHANNEL, json.dumps([self._node, _ECHO, [name]]))
+            async with asyncio.timeout(ECHO_SECONDS):
+                await heard
+        except TimeoutError:
+            return None
+        except Unavailable:
+            # Whether it would have come is not known; the loss of the connection is told by the driver.
+            return 0.0 if self.hears else None
+        finally:
+            del self._echoes[name]
+        return loop.time() - began
+
+    async def _lost_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._deaf.wait()
+        return self._deaf.is_set()
 
     def _on_hint(self, payload: str) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
         node, kind, names = json.loads(payload)
         if node != self._node:
             self._heard(kind, names)
+        elif kind == _ECHO:
+            for name in names:
+                if name in self._echoes and not self._echoes[name].done():
+                    self._echoes[name].set_result(None)
 
 
 def _in_parts(names: Iterable[str]) -> Iterator[list[str]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
 from workstation.domain.errors import Refusal
+from workstation.store import examination
 from workstation.store import nodes as store
-from workstation.store.database import Database
+from workstation.store.database import Connection, Database
+from workstation.telemetry import clock
 
 NODE_LEASE = timedelta(seconds=20)
 VERSION = "0.1.0"
@@ -22,8 +25,16 @@ class KeyMismatch(Refusal):
 class NodeLease:
     """Enters this replica, keeps its lease, takes it out."""
 
-    def __init__(self, database: Database, node_id: UUID, url: str, key_fingerprint: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        node_id: UUID,
+        url: str,
+        key_fingerprint: str,
+        wall: Callable[[], float] = clock.wall,
+    ) -> None:
         self._database = database
+        self._wall = wall
         self._retired = False
         self._node = store.Node(node_id, VERSION, url, key_fingerprint)
 
@@ -40,14 +51,25 @@ class NodeLease:
             await store.join(connection, self._node, NODE_LEASE)
 
     async def renew_once(self) -> int:
-        """Say that this replica lives. One that was away for longer than its lease enters again, as at its start."""
+        """Say that this replica lives, and what its clock says.
+
+        One that was away for longer than its lease enters again, as at its start.
+        """
         if self._retired:
             return 0
         async with self._database.session("node") as connection:
             renewed = await store.renew(connection, self._node.id, NODE_LEASE)
+            await self._tell_clock(connection)
         if not renewed:
             await self.join()
         return 0
+
+    async def _tell_clock(self, connection: Connection) -> None:
+        asked_at = self._wall()
+        there = await examination.clock(connection)
+        half = (self._wall() - asked_at) / 2
+        ahead = timedelta(seconds=asked_at + half - there.timestamp())
+        await store.tell_clock(connection, self._node.id, ahead, timedelta(seconds=half))
 
     async def retire(self) -> int:
         """Count no more as one that lives, for it goes down; how many others do.

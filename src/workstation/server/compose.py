@@ -27,6 +27,7 @@ from workstation.engine.supervisor import IssueToken, Supervisor, Surroundings
 from workstation.runtimes import log_files
 from workstation.runtimes.driver import Driver
 from workstation.runtimes.table import DriverSettings, make_drivers
+from workstation.server.checkup import Checkup
 from workstation.server.data_folder import DataFolder
 from workstation.server.readiness import Readiness
 from workstation.server.settings import Settings
@@ -114,9 +115,10 @@ def compose(
         pulling=PullSessions(dispatcher),
         logs=AgentLogs(database, folder),
         ordered=supervise.nudge,
-        settings=ApiSettings(allowed_origins=settings.allowed_origins),
+        settings=ApiSettings(settings.allowed_origins, settings.trusted_proxies),
         missing=readiness.missing,
         leaving=lambda: readiness.draining,
+        examine=Checkup(database, dispatcher.wakeups, folder.path, lambda: loops).examine,
     )
     door = AgentDoor(dispatcher, settings.max_concurrent_tasks)
     app = create_app(using, sockets=door)
@@ -128,6 +130,7 @@ def compose(
     loops = (
         supervise,
         _loop("poll", _counted(dispatcher.poll_once), 1.0),
+        _loop("look", _counted(dispatcher.look_once), 0.25),
         _loop("leases", dispatcher.leases.renew_once, 1.0),
         _loop("reaper", reaper.reap_once, 1.0),
         _loop("revocations", revocations.refresh, 1.0),

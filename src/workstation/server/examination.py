@@ -45,8 +45,11 @@ def settings_off(address: str) -> tuple[str, ...]:
 
 def browser() -> str | None:
     """The program the browser agent starts, tried for its version; None where there is none that runs."""
-    with sync_playwright() as playwright:
-        own = playwright.chromium.executable_path
+    try:
+        with sync_playwright() as playwright:
+            own = playwright.chromium.executable_path
+    except Exception:  # noqa: BLE001 - a bare one is what Playwright raises where its driver does not run
+        return None
     try:
         program = find_browser(read_settings().browser_path, own)
     except FileNotFoundError:

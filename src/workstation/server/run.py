@@ -9,7 +9,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import uvicorn
 import uvloop
 
 from workstation.domain.errors import Refusal, Unavailable
+from workstation.domain.findings import Level
 from workstation.domain.principal import Role
 from workstation.engine.node import VERSION
 from workstation.server import logs, ports
@@ -30,7 +31,7 @@ from workstation.server.postgres.failure import PostgresFailure
 from workstation.server.postgres.options import PostgresOptions
 from workstation.server.seed import seed_builtins
 from workstation.server.settings import Settings
-from workstation.services import tokens
+from workstation.services import examination, tokens
 from workstation.services.signing import SigningKey
 from workstation.services.tokens import TokenWish
 from workstation.store import restored
@@ -48,13 +49,14 @@ class StartFailure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that is ready: where everything is."""
+    """A server that is ready: where everything is, and one sentence for each thing that may hurt it."""
 
     url: str
     database: str
     data_folder: Path
     server_log: Path
     agents: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +99,9 @@ async def _serve(
     stop = _stop_event()
     async with AsyncExitStack() as stack:
         dsn = await stack.enter_async_context(_postgres(settings, folder, told))
+        await _migrate(settings, dsn)
         database = await _connect(dsn, settings)
         stack.push_async_callback(database.close)
-        await migrate(database)
         if await restored.adopt_transactions(database):
             _log.info("the rows of a restored dump are numbered anew")
         key = SigningKey(settings.jwt_secret or folder.secret())
@@ -115,7 +117,7 @@ async def _serve(
             parts.readiness.started = True
             _settle_memory()
             _log.info("ready", url=url, node=str(folder.node_id()), version=VERSION)
-            told.announce(_where(settings, folder, url, dsn, parts))
+            told.announce(replace(_where(settings, folder, url, dsn, parts), warnings=await _warnings(database)))
             await stop.wait()
             _log.info("stopping")
             told.stopping()
@@ -168,17 +170,33 @@ def _report_postgres(event: PostgresEvent) -> None:
     _log.warning("postgres", what=event.kind, pid=event.pid, detail=event.detail)
 
 
-async def _connect(dsn: str, settings: Settings) -> Database:
+async def _migrate(settings: Settings, dsn: str) -> None:
+    """Not through a pooler, where the database is known past it."""
+    alone = replace(settings, pool_size=1, database_direct_url=None)
+    database = await _connect(settings.database_direct_url or dsn, alone)
     try:
-        return await Database.connect(dsn, pool_size=settings.pool_size, fail_points=fail_points(settings))
+        await migrate(database)
+    finally:
+        await database.close()
+
+
+async def _connect(dsn: str, settings: Settings) -> Database:
+    direct_dsn = settings.database_direct_url
+    try:
+        return await Database.connect(
+            dsn, pool_size=settings.pool_size, direct_dsn=direct_dsn, fail_points=fail_points(settings)
+        )
     except Unavailable as error:
+        which = "DATABASE_URL" if direct_dsn is None else "DATABASE_URL or DATABASE_DIRECT_URL"
         raise Unavailable(
-            "The database of DATABASE_URL does not answer; check the address and that the server runs."
+            f"The database of {which} does not answer; check the address and that the server runs."
         ) from error
 
 
 async def _require_room(database: Database) -> None:
-    """Raises Refusal where the database allows fewer connections than this server may open."""
+    """Raises Refusal where the database allows fewer connections than this server may open; a pooler shares out few."""
+    if database.pooled:
+        return
     async with database.session() as connection:
         allowed = await connections_allowed(connection)
     if database.most_connections > allowed:
@@ -259,6 +277,16 @@ def _where(settings: Settings, folder: DataFolder, url: str, dsn: str, parts: Pa
     database = f"embedded PostgreSQL: {dsn}" if settings.database_url is None else "DATABASE_URL"
     names = tuple(agent.name for agent in parts.dispatcher.roster.wanted())
     return Running(url, database, folder.path, folder.server_log, names)
+
+
+async def _warnings(database: Database) -> tuple[str, ...]:
+    """What is better known from the start than from a power cut."""
+    async with database.session() as connection:
+        found = await examination.durability(connection)
+    warnings = tuple(finding.message for finding in found if finding.level is not Level.OK)
+    for message in warnings:
+        _log.warning("not_durable", message=message)
+    return warnings
 
 
 class _Web(uvicorn.Server):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from workstation.api.forwarded import Network
 from workstation.engine.janitor import Retention
 from workstation.store.fail_points import FailPoint, parse
 
@@ -15,6 +17,7 @@ DEFAULT_DATA_DIR = "~/.local/share/workstation"
 LOOPBACK = "127.0.0.1"
 # What started agents are told of our environment besides the little every process gets.
 PASSED_ON = ("WORKSTATION_FETCH_ALLOW", "WORKSTATION_BROWSER")
+_WITHOUT = {"DATABASE_URL": "the embedded PostgreSQL", "DATABASE_DIRECT_URL": "DATABASE_URL for everything"}
 
 
 class SettingsError(Exception):
@@ -29,8 +32,10 @@ class Settings:
     host: str = LOOPBACK
     port: int = 3000
     database_url: str | None = None
+    database_direct_url: str | None = None
     jwt_secret: bytes | None = field(default=None, repr=False)
     allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
     max_concurrent_tasks: int = 10
     pool_size: int = 8
     older_postgres: Path | None = None
@@ -51,9 +56,11 @@ class Settings:
         return cls(
             data_dir=Path(environ.get("WORKSTATION_DATA_DIR") or DEFAULT_DATA_DIR).expanduser(),
             port=_number(environ, "PORT", 3000, 0, 65535),
-            database_url=_database_url(environ),
+            database_url=_database_url(environ, "DATABASE_URL"),
+            database_direct_url=_direct_url(environ),
             jwt_secret=None if secret is None else secret.encode(),
             allowed_origins=_origins(environ),
+            trusted_proxies=_networks(environ),
             max_concurrent_tasks=_number(environ, "MAX_CONCURRENT_TASKS", 10, 1, 100_000),
             pool_size=_number(environ, "WORKSTATION_POOL_SIZE", 8, 2, 200),
             drain_seconds=_number(environ, "WORKSTATION_DRAIN_SECONDS", 10, 0, 600),
@@ -97,13 +104,30 @@ def _retention(environ: Mapping[str, str]) -> Retention:
     )
 
 
-def _database_url(environ: Mapping[str, str]) -> str | None:
-    url = environ.get("DATABASE_URL")
+def _database_url(environ: Mapping[str, str], name: str) -> str | None:
+    url = environ.get(name)
     if not url:
         return None
     if urlsplit(url).scheme not in ("postgresql", "postgres"):
-        raise SettingsError("DATABASE_URL must begin with postgresql://; unset it to use the embedded PostgreSQL.")
+        raise SettingsError(f"{name} must begin with postgresql://; unset it to use {_WITHOUT[name]}.")
     return url
+
+
+def _direct_url(environ: Mapping[str, str]) -> str | None:
+    url = _database_url(environ, "DATABASE_DIRECT_URL")
+    if url is not None and not environ.get("DATABASE_URL"):
+        raise SettingsError("DATABASE_DIRECT_URL goes with DATABASE_URL, which is not set; set both or neither.")
+    return url
+
+
+def _networks(environ: Mapping[str, str]) -> tuple[Network, ...]:
+    parts = [part.strip() for part in environ.get("WORKSTATION_TRUSTED_PROXIES", "").split(",")]
+    try:
+        return tuple(ip_network(part) for part in parts if part)
+    except ValueError as error:
+        raise SettingsError(
+            f"WORKSTATION_TRUSTED_PROXIES has a part that is no network ({error}); write 127.0.0.1,10.0.0.0/8."
+        ) from error
 
 
 def _agent_urls(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -17,6 +17,9 @@ from asyncpg.pool import PoolConnectionProxy
 
 from workstation.domain.errors import Refusal, Unavailable
 from workstation.store.fail_points import FailPoints, PointedConnection, connection_class
+from workstation.store.waits import Openings, PoolUse, PoolWatch
+from workstation.store.ways import Way, find_way
+from workstation.telemetry import clock
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Row: TypeAlias = asyncpg.Record
@@ -26,22 +29,6 @@ HOT_DEADLINE: Final = timedelta(seconds=1.5)
 COLD_DEADLINE: Final = timedelta(seconds=10)
 CONNECT_DEADLINE: Final = timedelta(seconds=1.5)
 _RETRIES_AFTER_DEADLOCK: Final = 5
-
-# Young tables get bad plans, and a plan made for an empty queue stays with the connection that made it.
-_PINNED: Final = {
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "plan_cache_mode": "force_generic_plan",
-    "jit": "off",
-}
-_EVERYWHERE: Final = {
-    "timezone": "UTC",
-    "application_name": "workstation",
-    "jit": "off",
-    # A replica that stands still in the middle of a transaction must not hold its rows from the others for long.
-    "idle_in_transaction_session_timeout": "3000",
-}
 
 _CUT_OFF = (
     OSError,
@@ -85,27 +72,62 @@ def translated() -> Iterator[None]:
 class Database:
     """The way to one PostgreSQL database. Made by connect(), closed by close()."""
 
-    def __init__(self, dsn: str, pool: asyncpg.Pool[asyncpg.Record], fail_points: FailPoints | None = None) -> None:
-        self._dsn = dsn
+    def __init__(
+        self,
+        way: Way,
+        ear: Way | None,
+        pool: asyncpg.Pool[asyncpg.Record],
+        size: int,
+        fail_points: FailPoints | None = None,
+    ) -> None:
+        self._way = way
+        self._ear = ear
         self._pool = pool
+        self._watch = PoolWatch(size, clock.monotonic)
         self._fail_points = fail_points
         self._hot: list[HotConnection] = []
 
     @classmethod
-    async def connect(cls, dsn: str, *, pool_size: int = 8, fail_points: FailPoints | None = None) -> Database:
-        """Open the pool; raises Unavailable when the database does not answer. fail_points are for tests alone."""
+    async def connect(
+        cls, dsn: str, *, pool_size: int = 8, direct_dsn: str | None = None, fail_points: FailPoints | None = None
+    ) -> Database:
+        """Open the pool; raises Unavailable when the database does not answer.
+
+        direct_dsn leads to the same database past a pooler that stands at dsn. fail_points are for tests alone.
+        """
         with translated():
+            way = await find_way(dsn, CONNECT_DEADLINE.total_seconds())
+            direct = way if direct_dsn is None else await find_way(direct_dsn, CONNECT_DEADLINE.total_seconds())
             pool = await asyncpg.create_pool(
                 dsn,
                 min_size=1,
                 max_size=pool_size,
                 timeout=CONNECT_DEADLINE.total_seconds(),
                 command_timeout=COLD_DEADLINE.total_seconds(),
-                server_settings=_EVERYWHERE,
                 max_inactive_connection_lifetime=60,
                 connection_class=connection_class(fail_points),
+                **way.pool_options(),
             )
-        return cls(dsn, pool, fail_points)
+        return cls(way, None if direct.pooled else direct, pool, pool_size, fail_points)
+
+    @property
+    def pooled(self) -> bool:
+        """Whether a pooler stands in front of the database."""
+        return self._way.pooled
+
+    @property
+    def can_listen(self) -> bool:
+        """Whether there is a way on which notifications come."""
+        return self._ear is not None
+
+    @property
+    def pool_use(self) -> PoolUse:
+        """How the pool fares."""
+        return self._watch.use()
+
+    def openings(self) -> dict[str, int]:
+        """How often each kept connection was opened again in the last ten minutes, by name."""
+        return {connection.name: connection.openings.again() for connection in self._hot}
 
     @asynccontextmanager
     async def session(self, write: str | None = None) -> AsyncIterator[Connection]:
@@ -116,13 +138,30 @@ class Database:
         deadline = asyncio.get_running_loop().time() + CONNECT_DEADLINE.total_seconds()
         try:
             with translated():
-                async with self._pool.acquire(timeout=CONNECT_DEADLINE.total_seconds()) as connection:
+                async with self._acquired() as connection:
                     await _answer_by(connection, deadline)
                     if self._fail_points is not None:
                         cast("PointedConnection", connection).used_for(write)
                     yield connection
         except _CLASHED as error:
             raise Unavailable("The database was busy with the same rows; try again in a moment.") from error
+
+    @asynccontextmanager
+    async def _acquired(self) -> AsyncIterator[Connection]:
+        asked_at = self._watch.asked()
+        try:
+            connection = await self._pool.acquire(timeout=CONNECT_DEADLINE.total_seconds())
+        except BaseException:
+            self._watch.given_up(asked_at)
+            raise
+        self._watch.got(asked_at)
+        try:
+            yield connection
+        finally:
+            try:
+                await self._pool.release(connection)
+            finally:
+                self._watch.gave_back()
 
     @asynccontextmanager
     async def transaction(self, write: str | None = None) -> AsyncIterator[Connection]:
@@ -132,7 +171,7 @@ class Database:
 
     def hot(self, name: str) -> HotConnection:
         """A kept connection with pinned plans, for statements of one kind that run one after the other."""
-        connection = HotConnection(self._dsn, name, connection_class(self._fail_points, name))
+        connection = HotConnection(self._way, name, connection_class(self._fail_points, name))
         self._hot.append(connection)
         return connection
 
@@ -144,10 +183,14 @@ class Database:
     async def listen(
         self, channel: str, heard: Callable[[str], None], lost: Callable[[], None]
     ) -> asyncpg.Connection[asyncpg.Record]:
-        """A connection of its own that calls heard(payload) for each notification, and lost() when it ends."""
+        """A connection of its own that calls heard(payload) for each notification, and lost() when it ends.
+
+        Only where can_listen.
+        """
+        assert self._ear is not None
         with translated():
-            connection = await asyncpg.connect(
-                self._dsn, timeout=CONNECT_DEADLINE.total_seconds(), server_settings=_EVERYWHERE
+            connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
+                self._ear.dsn, timeout=CONNECT_DEADLINE.total_seconds(), **self._ear.options()
             )
             await connection.add_listener(channel, lambda _c, _pid, _channel, payload: heard(str(payload)))
             connection.add_termination_listener(lambda _connection: lost())
@@ -178,10 +221,11 @@ class HotConnection:
     """One kept connection, opened when first needed and again after it was lost. Not for concurrent use."""
 
     def __init__(
-        self, dsn: str, name: str, made_as: type[asyncpg.Connection[asyncpg.Record]] = asyncpg.Connection
+        self, way: Way, name: str, made_as: type[asyncpg.Connection[asyncpg.Record]] = asyncpg.Connection
     ) -> None:
-        self._dsn = dsn
-        self._name = name
+        self.name = name
+        self.openings = Openings(clock.monotonic)
+        self._way = way
         self._made_as = made_as
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
 
@@ -221,17 +265,15 @@ class HotConnection:
     async def _open(self) -> asyncpg.Connection[asyncpg.Record]:
         if self._connection is None or self._connection.is_closed():
             with translated():
-                self._connection = await asyncpg.connect(
-                    self._dsn,
+                opened: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
+                    self._way.dsn,
                     timeout=CONNECT_DEADLINE.total_seconds(),
                     command_timeout=HOT_DEADLINE.total_seconds(),
-                    server_settings={
-                        **_EVERYWHERE,
-                        **_PINNED,
-                        "application_name": f"workstation {self._name}",
-                    },
                     connection_class=self._made_as,
+                    **self._way.hot_options(self.name),
                 )
+            self._connection = opened
+            self.openings.opened()
         return self._connection
 
     def _drop(self) -> None:

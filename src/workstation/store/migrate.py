@@ -114,6 +114,11 @@ async def is_current(connection: Connection) -> bool:
     return bool(newest is not None and newest >= migrations()[-1].number)
 
 
+async def schema_numbers(connection: Connection) -> tuple[int, int]:
+    """The number of the newest migration the database has, and of the newest that ships."""
+    return int(await connection.fetchval(_SQL["newest"]) or 0), migrations()[-1].number
+
+
 async def _require_known(connection: Connection) -> None:
     """A newer replica may have changed the schema already, as long as it left it good for this program."""
     needed = await connection.fetchval(_SQL["oldest_needed"])

@@ -43,6 +43,12 @@ async def renew(connection: Connection, node_id: UUID, lease: timedelta) -> bool
     return await connection.fetchval(_SQL["renew"], node_id, lease) is not None
 
 
+async def tell_clock(connection: Connection, node_id: UUID, ahead: timedelta, error: timedelta) -> None:
+    """Note how far the clock of a replica's machine is ahead of the database's, and how exact that is."""
+    ahead_ms, error_ms = (round(span / timedelta(milliseconds=1)) for span in (ahead, error))
+    await connection.execute(_SQL["tell_clock"], node_id, ahead_ms, error_ms)
+
+
 async def retire(connection: Connection, node_id: UUID) -> None:
     """End the lease of a replica now; it is forgotten later."""
     await connection.execute(_SQL["retire"], node_id)

@@ -53,6 +53,7 @@ MATRIX: dict[tuple[str, str], tuple[str, ...]] = {
     ("DELETE", "/api/tokens/:id"): ("admin",),
     ("GET", "/api/audit"): ("admin",),
     ("GET", "/api/events"): ("admin",),
+    ("GET", "/api/system/examination"): ("admin", "operator"),
     ("GET", "/health"): (OPEN,),
     ("GET", "/ready"): (OPEN,),
     ("GET", "/docs"): (OPEN,),

@@ -4,15 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.support.floor import House, open_house
 from tests.support.spine import Spine, new, until
 
-from workstation.dispatch import waiters
+from workstation.dispatch import waiters, wakeups
 from workstation.domain.principal import Principal, Role
 from workstation.domain.tasks import OutcomeKind, TaskError
 from workstation.services import tasks
+from workstation.store.database import Database
 
 ADMIN = Principal("root", Role.ADMIN)
 
@@ -154,6 +156,58 @@ async def test_a_listener_that_was_cut_listens_again(spine: Spine, pair: tuple[H
     assert await deafness(spine, 2), "listening again did not last"
     await here.dispatcher.submitter.submit([new(agent)])
     await peer.given(1, within=3)
+
+
+async def test_a_listener_that_has_gone_deaf_finds_out_by_itself_and_listens_again(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wakeups, "_ECHO_EVERY_SECONDS", 0.1)
+    monkeypatch.setattr(wakeups, "ECHO_SECONDS", 0.5)
+    opened: list[Any] = []
+    listen = Database.listen
+
+    async def remembered(self: Database, *arguments: Any) -> Any:
+        opened.append(await listen(self, *arguments))
+        return opened[-1]
+
+    monkeypatch.setattr(Database, "listen", remembered)
+    async with open_house(spine) as house, listening(house):
+        ears = house.dispatcher.wakeups
+        await until(lambda: ears.hears)
+        # As of a connection that is half open: neither end tells the other.
+        await opened[0].execute("unlisten *")
+        await until(lambda: not ears.hears)
+        await until(lambda: ears.hears, within=10)
+        assert len(opened) == 2
+
+
+async def test_who_hears_no_hints_looks_for_work_in_between_the_polls(spine: Spine) -> None:
+    async with open_house(spine) as here, open_house(spine) as there:
+        agent = await spine.agent()
+        peer = await there.connect(agent)
+        await there.looked(f"a{agent}")
+        await here.dispatcher.submitter.submit([new(agent)])
+        await there.dispatcher.look_once()
+        assert there.dispatcher.floor.marks() == {}, "alone there are no hints to miss"
+        there.dispatcher.wakeups.others = 1
+        await there.dispatcher.look_once()
+        await peer.given(1)
+        await peer.end(peer.delivered[0])
+        await there.looked(f"a{agent}")
+        there.dispatcher.wakeups.hears = True
+        await here.dispatcher.submitter.submit([new(agent)])
+        await there.dispatcher.look_once()
+        assert there.dispatcher.floor.marks() == {}
+
+
+async def test_who_hears_no_hints_looks_at_a_waited_for_task_four_times_a_second() -> None:
+    loop = asyncio.get_running_loop()
+    for misses, longest in ((True, 0.6), (False, 2.0)):
+        began = loop.time()
+        waiting = waiters.Waiters(lambda misses=misses: misses)  # type: ignore[misc]
+        with waiting.bell(1) as bell:
+            await waiting.wait(bell, 60)
+        assert (0.2 if misses else 0.9) < loop.time() - began < longest
 
 
 async def test_alone_nothing_is_sent(spine: Spine) -> None:

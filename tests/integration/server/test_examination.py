@@ -32,6 +32,11 @@ def test_a_browser_that_is_named_and_not_there_is_none(monkeypatch: pytest.Monke
     assert examination.browser() is None
 
 
+def test_where_the_driver_of_the_browser_does_not_run_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYWRIGHT_NODEJS_PATH", "/bin/false")
+    assert examination.browser() is None
+
+
 def test_a_browser_that_does_not_run_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKSTATION_BROWSER", "/bin/false")
     assert examination.browser() is None

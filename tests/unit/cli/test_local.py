@@ -2,19 +2,20 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.support.scripted_server import ScriptedServer
 from tests.unit.cli.conftest import run_alone
-from tests.unit.cli.samples import agent, task
+from tests.unit.cli.samples import agent
 
 from workstation.cli.checks.fleet import GONE
 from workstation.cli.server_logs import readable
@@ -199,11 +200,16 @@ def test_no_log_exits_with_5(data_folder: Path) -> None:
     assert run_alone("logs").exit_code == 5
 
 
+def utc_text(seconds: float) -> str:
+    """The instant so many seconds from now, as the API writes it."""
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+
 def _doctor() -> tuple[int, dict[str, list[tuple[str, str]]]]:
     result = run_alone("doctor", "-o", "json")
     found: dict[str, list[tuple[str, str]]] = {}
     for one in json.loads(result.stdout):
-        found.setdefault(one["subject"], []).append((one["state"], one["message"]))
+        found.setdefault(one["subject"], []).append((one["level"], one["message"]))
     return result.exit_code, found
 
 
@@ -215,7 +221,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_doctor_names_agents_with_problems_and_the_oldest_task(saved: ScriptedServer) -> None:
+def test_doctor_names_agents_with_problems_and_what_the_server_found(saved: ScriptedServer) -> None:
     _ready(saved)
     fleet = [
         agent(1, "good"),
@@ -224,27 +230,26 @@ def test_doctor_names_agents_with_problems_and_the_oldest_task(saved: ScriptedSe
         agent(4, "off", status="stopped", desired_status="stopped"),
     ]
     saved.data("GET /api/agents", {"agents": fleet, "total": 4})
-    waiting: list[dict[str, Any]] = [task(9, "pending", run_at="2099-01-01T00:00:00Z"), task(8, "pending")]
-    saved.data("GET /api/agents/tasks", {"tasks": waiting, "next": None})
-    saved.data("GET /api/agents/tasks/8/explain", {"summary": "8 has been pending for 4m12s: no slot."})
+    told = {"level": "warning", "subject": "tasks", "message": "8 has been pending for 4m12s: no slot."}
+    saved.data("GET /api/system/examination", {"findings": [told], "database_time": utc_text(0)})
     code, found = _doctor()
     assert code == 1
-    assert [state for state, _ in found["agents"]] == ["broken", "look"]
+    assert [state for state, _ in found["agents"]] == ["problem", "warning"]
     assert "dead is error (exit code 3)" in found["agents"][0][1]
     assert "slow is degraded (queue is long)" in found["agents"][1][1]
-    assert found["tasks"] == [("look", "1 wait. 8 has been pending for 4m12s: no slot.")]
-    assert found["browser"][0][0] == "look"
-    assert found["sandbox"] == [("look", "The code runner refuses tasks: no user namespaces.")]
+    assert found["tasks"] == [("warning", "8 has been pending for 4m12s: no slot.")]
+    assert found["browser"][0][0] == "warning"
+    assert found["sandbox"] == [("warning", "The code runner refuses tasks: no user namespaces.")]
 
 
 @pytest.mark.usefixtures("quick")
 def test_doctor_awaits_an_agent_of_others_that_has_not_come_yet(saved: ScriptedServer) -> None:
     _ready(saved)
     saved.data("GET /api/agents", {"agents": [agent(1, "mine", status="stopped", runtime="external")], "total": 1})
-    saved.data("GET /api/agents/tasks", {"tasks": [], "next": None})
+    saved.data("GET /api/system/examination", {"findings": [], "database_time": None})
     code, found = _doctor()
-    assert found["agents"] == [("look", "mine has not connected yet: start its process.")]
-    assert "broken" not in {state for findings in found.values() for state, _ in findings}
+    assert found["agents"] == [("warning", "mine has not connected yet: start its process.")]
+    assert "problem" not in {state for findings in found.values() for state, _ in findings}
     assert code == 0
 
 
@@ -254,18 +259,44 @@ def test_doctor_misses_an_agent_of_others_that_has_gone(saved: ScriptedServer) -
     _ready(saved)
     left = agent(1, "mine", status="stopped", runtime="external", status_reason=GONE)
     saved.data("GET /api/agents", {"agents": [left], "total": 1})
-    saved.data("GET /api/agents/tasks", {"tasks": [], "next": None})
+    saved.data("GET /api/system/examination", {"findings": [], "database_time": None})
     code, found = _doctor()
-    assert found["agents"] == [("broken", "mine is gone (no instance is connected): start its process again.")]
+    assert found["agents"] == [("problem", "mine is gone (no instance is connected): start its process again.")]
     assert code == 1
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("seconds", "words"), [(90, "1m30s behind"), (-90, "1m30s ahead of"), (1, None)])
+def test_doctor_finds_a_clock_that_differs_from_the_databases(
+    saved: ScriptedServer, seconds: int, words: str | None
+) -> None:
+    _ready(saved)
+    saved.data("GET /api/agents", {"agents": [], "total": 0})
+    saved.data("GET /api/system/examination", {"findings": [], "database_time": utc_text(seconds)})
+    _, found = _doctor()
+    [(level, message)] = found["clock"]
+    if words is None:
+        assert level == "ok"
+    else:
+        assert level == "warning"
+        assert re.search(words.replace("30s", "(29|30|31)s"), message), message
+
+
+@pytest.mark.usefixtures("quick")
+def test_doctor_of_a_user_says_that_the_examination_is_for_operators(saved: ScriptedServer) -> None:
+    _ready(saved)
+    saved.data("GET /api/agents", {"agents": [], "total": 0})
+    saved.refuse("GET /api/system/examination", 403, "A token of role user may not do this.", "forbidden")
+    _, found = _doctor()
+    assert [level for level, _ in found["examination"]] == ["warning"]
 
 
 @pytest.mark.usefixtures("quick")
 def test_doctor_without_a_server_says_how_to_start_one(data_folder: Path) -> None:
     code, found = _doctor()
     assert code == 1
-    assert found["server"] == [("broken", "None runs here: `workstation up` starts it.")]
-    assert found["data folder"][0][0] == "look"
+    assert found["server"] == [("problem", "None runs here: `workstation up` starts it.")]
+    assert found["data folder"][0][0] == "warning"
     assert not data_folder.exists()
 
 
@@ -274,7 +305,7 @@ def test_doctor_finds_a_folder_others_can_read(data_folder: Path) -> None:
     DataFolder(data_folder)
     data_folder.chmod(0o755)
     _, found = _doctor()
-    assert found["data folder"] == [("broken", f"Other users can read {data_folder}: run chmod go-rwx {data_folder}.")]
+    assert found["data folder"] == [("problem", f"Other users can read {data_folder}: run chmod go-rwx {data_folder}.")]
 
 
 @pytest.mark.usefixtures("quick")
@@ -285,5 +316,5 @@ def test_doctor_finds_a_database_that_does_not_answer(
     monkeypatch.setenv("DATABASE_URL", f"postgresql://nobody@127.0.0.1:{unused_port}/none")
     began = time.monotonic()
     _, found = _doctor()
-    assert found["database"] == [("broken", "DATABASE_URL does not answer: check the address.")]
+    assert found["database"] == [("problem", "DATABASE_URL does not answer: check the address.")]
     assert time.monotonic() - began < 10

@@ -14,9 +14,9 @@ from workstation.api.call import Call, Reply
 from workstation.api.errors import Headers
 from workstation.api.openapi import document
 from workstation.api.routing import Route
-from workstation.api.rules import OPEN
+from workstation.api.rules import OPEN, OPERATE
 from workstation.api.schemas.common import Data
-from workstation.api.schemas.system import Alive, Ready
+from workstation.api.schemas.system import Alive, Examination, FindingItem, Ready
 from workstation.domain.errors import Unavailable
 
 _CSP: Final = (
@@ -40,6 +40,13 @@ async def ready(call: Call) -> Reply:
     if missing:
         raise Unavailable("Not ready yet: " + "; ".join(missing) + ".")
     return Reply(Data(data=Ready("ready")))
+
+
+async def examination(call: Call) -> Reply:
+    """What silently hurts the queue, in the database and in this replica. For operators; takes up to some seconds."""
+    examined = await call.using.examine()
+    items = [FindingItem(found.level, found.subject, found.message) for found in examined.findings]
+    return Reply(Data(data=Examination(items, examined.database_time)))
 
 
 async def docs(call: Call) -> Reply:
@@ -73,6 +80,15 @@ ROUTES: Final = (
         "system",
         {200: Data[Ready]},
         errors=("unavailable",),
+    ),
+    Route(
+        "GET",
+        "/api/system/examination",
+        examination,
+        OPERATE,
+        "What silently hurts the queue?",
+        "system",
+        {200: Data[Examination]},
     ),
     Route("GET", "/docs", docs, OPEN, "This document, readable", "system", {200: "text/html"}),
     Route("GET", "/docs/docs.css", docs_style, OPEN, "Style of the page", "system", {200: "text/css"}),

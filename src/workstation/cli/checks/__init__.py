@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-GOOD: Final = "good"
-LOOK: Final = "look"
-BROKEN: Final = "broken"
+OK: Final = "ok"
+WARNING: Final = "warning"
+PROBLEM: Final = "problem"
 
 
 class Finding(NamedTuple):
-    """What a check found: good, look (at it) or broken; one sentence that says what to do."""
+    """What a check found: ok, warning or problem; one sentence that says what is wrong and what to do."""
 
-    state: str
+    level: str
     subject: str
     message: str

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from typing import Final
 
-from workstation.cli.checks import BROKEN, GOOD, LOOK, Finding
+from workstation.cli.checks import OK, PROBLEM, WARNING, Finding
 from workstation.cli.exits import Trouble
 from workstation.cli.local import find_folder
 from workstation_sdk.environment import data_folder as folder_path
@@ -24,19 +24,19 @@ def data_folder() -> Iterator[Finding]:
     try:
         folder = find_folder()
         if folder is None:
-            yield Finding(LOOK, "data folder", f"{folder_path()} is not there yet: `workstation up` makes it.")
+            yield Finding(WARNING, "data folder", f"{folder_path()} is not there yet: `workstation up` makes it.")
             return
         if (folder.path / "secret").exists():
             folder.secret()
     except (Trouble, DataFolderFailure) as failure:
-        yield Finding(BROKEN, "data folder", str(failure))
+        yield Finding(PROBLEM, "data folder", str(failure))
         return
     open_files = [path for path in (folder.path, folder.credentials_file) if path.exists() and _open_to_others(path)]
     if open_files:
         paths = " ".join(map(str, open_files))
-        yield Finding(BROKEN, "data folder", f"Other users can read {paths}: run chmod go-rwx {paths}.")
+        yield Finding(PROBLEM, "data folder", f"Other users can read {paths}: run chmod go-rwx {paths}.")
     else:
-        yield Finding(GOOD, "data folder", f"{folder.path}, closed to other users.")
+        yield Finding(OK, "data folder", f"{folder.path}, closed to other users.")
 
 
 def disk() -> Iterator[Finding]:
@@ -46,11 +46,11 @@ def disk() -> Iterator[Finding]:
         path = path.parent
     free = shutil.disk_usage(path).free / GIB
     if free < LEAST_GIB:
-        yield Finding(BROKEN, "disk", f"Only {free:.1f} GiB are free at {path}: free some space.")
+        yield Finding(PROBLEM, "disk", f"Only {free:.1f} GiB are free at {path}: free some space.")
     elif free < LOW_GIB:
-        yield Finding(LOOK, "disk", f"{free:.1f} GiB are free at {path}: that may not last long.")
+        yield Finding(WARNING, "disk", f"{free:.1f} GiB are free at {path}: that may not last long.")
     else:
-        yield Finding(GOOD, "disk", f"{free:.0f} GiB are free.")
+        yield Finding(OK, "disk", f"{free:.0f} GiB are free.")
 
 
 def database() -> Iterator[Finding]:
@@ -63,24 +63,24 @@ def database() -> Iterator[Finding]:
         settings = Settings.from_environment(os.environ)
         folder = find_folder()
     except (SettingsError, Trouble) as error:
-        yield Finding(BROKEN, "database", str(error))
+        yield Finding(PROBLEM, "database", str(error))
         return
     address = None if folder is None else examination.database_address(settings, folder)
     if address is None:
-        yield Finding(LOOK, "database", "The embedded PostgreSQL is not there yet: `workstation up` makes it.")
+        yield Finding(WARNING, "database", "The embedded PostgreSQL is not there yet: `workstation up` makes it.")
         return
     which = "DATABASE_URL" if settings.database_url else "the embedded PostgreSQL"
     try:
         off = examination.settings_off(address)
     except Unavailable:
         remedy = "check the address" if settings.database_url else "`workstation up` starts it"
-        yield Finding(BROKEN, "database", f"{which} does not answer: {remedy}.")
+        yield Finding(PROBLEM, "database", f"{which} does not answer: {remedy}.")
         return
     if off:
         names = " and ".join(off)
-        yield Finding(BROKEN, "database", f"{which} has {names} off, so a power cut loses tasks: switch it on.")
+        yield Finding(PROBLEM, "database", f"{which} has {names} off, so a power cut loses tasks: switch it on.")
     else:
-        yield Finding(GOOD, "database", f"{which} answers; what it commits survives a power cut.")
+        yield Finding(OK, "database", f"{which} answers; what it commits survives a power cut.")
 
 
 def browser() -> Iterator[Finding]:
@@ -90,9 +90,9 @@ def browser() -> Iterator[Finding]:
     found = examination.browser()
     if found is None:
         message = "No Chromium runs here, so the browser agent reads static pages only: run scripts/install-browser."
-        yield Finding(LOOK, "browser", message)
+        yield Finding(WARNING, "browser", message)
     else:
-        yield Finding(GOOD, "browser", f"{found}.")
+        yield Finding(OK, "browser", f"{found}.")
 
 
 def sandbox() -> Iterator[Finding]:
@@ -101,9 +101,9 @@ def sandbox() -> Iterator[Finding]:
 
     trouble = examination.sandbox_trouble()
     if trouble is None:
-        yield Finding(GOOD, "sandbox", "Code runs in a sandbox of its own.")
+        yield Finding(OK, "sandbox", "Code runs in a sandbox of its own.")
     else:
-        yield Finding(LOOK, "sandbox", f"The code runner refuses tasks: {trouble}")
+        yield Finding(WARNING, "sandbox", f"The code runner refuses tasks: {trouble}")
 
 
 def _open_to_others(path: os.PathLike[str]) -> bool:

@@ -18,6 +18,9 @@ update nodes set lease_expires_at = now() + $2::interval where id = $1 and lease
 -- name: retire
 update nodes set lease_expires_at = least(lease_expires_at, now()) where id = $1
 
+-- name: tell_clock
+update nodes set clock_ahead_ms = $2, clock_error_ms = $3 where id = $1
+
 -- name: leave
 delete from nodes where id = $1
 

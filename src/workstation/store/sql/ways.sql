@@ -1,0 +1,2 @@
+-- name: backend
+select pg_backend_pid()
