@@ -54,6 +54,8 @@ class ModelServer:
         self.trace = trace
         self.listeners: list[ModelListener] = []
         self.nodes: dict[Any, float] = {}
+        # Behind a pooler there is no way on which notifications come.
+        self.pooled = False
 
     def count_others(self, node: Any) -> int:
         """Replicas other than this one whose lease runs."""
@@ -136,6 +138,11 @@ class ModelDatabase:
     def __init__(self, server: ModelServer) -> None:
         self.server = server
         self.dead = False
+
+    @property
+    def can_listen(self) -> bool:
+        """Whether notifications can come."""
+        return not self.server.pooled
 
     def hot(self, name: str) -> ModelHot:
         """A kept connection."""

@@ -134,17 +134,22 @@ class Replica(Owner):
         reaper = Reaper(self.database, self.dispatcher, asyncio.get_running_loop().time)  # type: ignore[arg-type]
         self.start(self.dispatcher.claimer.run(), "claimer")
         self.start(self.dispatcher.wakeups.listen(), "listener")
-        for name, step in (
-            ("poll", self._poll),
-            ("leases", self.dispatcher.leases.renew_once),
-            ("reaper", reaper.reap_once),
+        for name, step, seconds in (
+            ("poll", self._poll, 1.0),
+            ("looks", self._look, 0.25),
+            ("leases", self.dispatcher.leases.renew_once, 1.0),
+            ("reaper", reaper.reap_once, 1.0),
         ):
-            loop = Loop(name, step, interval=timedelta(seconds=1), batch=1, draw=self.world.chance.random)
+            loop = Loop(name, step, interval=timedelta(seconds=seconds), batch=1, draw=self.world.chance.random)
             self.start(loop.run(), name)
 
     async def _poll(self) -> int:
         self.node.renew()
         await self.dispatcher.poll_once()
+        return 0
+
+    async def _look(self) -> int:
+        await self.dispatcher.look_once()
         return 0
 
     async def go_down(self, seconds: float) -> None:
@@ -214,6 +219,7 @@ class World:
         self.server = ModelServer(self.model, self.weather, self.trace)
         self.calm = self.chance.random() < 0.2
         self.shared = not self.calm and self.chance.random() < 0.5
+        self.server.pooled = self.shared and self.chance.random() < 0.2
         self.slots = 20 if self.calm else self.chance.randint(1, 4)
         self.agents = self.chance.randint(1, 3)
         self.n_calls = self.chance.randint(4, 9)
