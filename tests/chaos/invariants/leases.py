@@ -101,15 +101,12 @@ def what_was_never_delivered_does_not_run_out_of_time(evidence: Evidence) -> lis
 
 
 def who_works_on_a_cancelled_task_is_told(evidence: Evidence) -> list[str]:
-    """An agent that has not reported when its task is cancelled is told to stop, or why its report came too late."""
+    """An agent whose task is cancelled is told to stop within a heartbeat, if it does not report first."""
     pids = _processes(evidence)
     gone = {line["pid"] for line in evidence.of("agent hit", "kills itself", "agent ended") if "pid" in line.about}
-    told = {(line["task"], line["instance"]) for line in evidence.of("told to stop")}
-    done = {
-        (line["task"], line["attempt"], line["instance"])
-        for line in evidence.of("told")
-        if line["kind"] in ("done", "fail")
-    }
+    told: dict[tuple[int, str], float] = {}
+    for line in evidence.of("told to stop", "told"):
+        told.setdefault((line["task"], line["instance"]), line.wall)
     given = {(line["task"], line["attempt"], line["instance"]): line.wall for line in evidence.of("given")}
     ends = max((line.wall for line in evidence.lines), default=0.0)
     broken = []
@@ -120,7 +117,7 @@ def who_works_on_a_cancelled_task_is_told(evidence: Evidence) -> list[str]:
         soon = attempt.ended_at + HEARTBEAT_SECONDS + evidence.slack
         if pids[attempt.instance] & gone or soon > ends or _server_away(evidence, attempt.ended_at, soon):
             continue
-        if (attempt.task, attempt.instance) not in told and key not in done:
+        if told.get((attempt.task, attempt.instance), soon + 1) > soon:
             broken.append(f"nobody told instance {attempt.instance} that task {attempt.task} was cancelled")
     return broken
 

@@ -131,11 +131,16 @@ def _verdict(bug: Plant, trial: Trial, control: Trial | None) -> tuple[bool, str
     elif not sound:
         how = f"**the control is not clean**; {', '.join(by)}"
     else:
-        how = f"{'test: ' if bug.test else ''}{', '.join(by)}"
+        how = f"test: {_some(by)}" if bug.test else ", ".join(by)
     setting = f"`{bug.test}`" if bug.test else str(bug.options)
     return bool(by) and sound and not trial.trouble, (
         f"| `{bug.name}` | {bug.says} | {how} | {setting} | {trial.seconds:.0f} |"
     )
+
+
+def _some(tests: Sequence[str]) -> str:
+    shown = ", ".join(f"`{test}`" for test in tests[:2])
+    return shown if len(tests) <= 2 else f"{shown} and {len(tests) - 2} more"
 
 
 def _tell(name: str, trial: Trial) -> None:

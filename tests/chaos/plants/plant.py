@@ -49,7 +49,8 @@ class Edit:
 class Options:
     """How the fault suite is run. faults: (second, name, how long, target); none: nothing is broken.
 
-    timeout_ms: no working task has less. due_in: seconds after which every task is due.
+    timeout_ms: no working task has less. work_seconds: how long each works. cancelled_seconds: how long the tasks work
+    that clients cancel; they do so after a moment then.
     """
 
     seed: int = 1
@@ -59,7 +60,8 @@ class Options:
     faults: tuple[tuple[float, str, float, int], ...] = ()
     fail_points: str = ""
     timeout_ms: int = 0
-    due_in: float | None = None
+    work_seconds: float | None = None
+    cancelled_seconds: float | None = None
 
     def plan(self) -> Plan:
         """The plan of the run."""
@@ -71,8 +73,11 @@ class Options:
         tasks = []
         for task in submission.tasks:
             timeout_ms = max(task.timeout_ms, self.timeout_ms if task.behaviour == "work" else 0)
-            due_in = task.due_in if self.due_in is None else self.due_in
-            tasks.append(replace(task, timeout_ms=timeout_ms, due_in=due_in))
+            seconds = task.seconds if self.work_seconds is None else self.work_seconds
+            tasks.append(replace(task, timeout_ms=timeout_ms, seconds=seconds))
+        if self.cancelled_seconds is not None and submission.cancel_after is not None:
+            tasks[0] = replace(tasks[0], behaviour="work", seconds=self.cancelled_seconds, due_in=None)
+            return replace(submission, tasks=tuple(tasks), cancel_after=0.5)
         return replace(submission, tasks=tuple(tasks))
 
     @property
@@ -87,8 +92,10 @@ class Options:
         parts += [f"{name} at {at:.0f} s" for at, name, _, _ in self.faults]
         if self.timeout_ms:
             parts.append(f"timeouts of {self.timeout_ms / 1000:.0f} s")
-        if self.due_in is not None:
-            parts.append(f"due in {self.due_in:.0f} s")
+        if self.work_seconds is not None:
+            parts.append(f"tasks of {self.work_seconds:.0f} s")
+        if self.cancelled_seconds is not None:
+            parts.append(f"what is cancelled works for {self.cancelled_seconds:.0f} s")
         if self.fail_points:
             parts.append(self.fail_points)
         return ", ".join(parts)

@@ -43,7 +43,13 @@ PLANTS = (
     Plant(
         "commit-not-flushed",
         "commits are acknowledged before they are on the disk",
-        (Edit(DATABASE, "_EVERYWHERE: Final = {", '_EVERYWHERE: Final = {"synchronous_commit": "off", '),),
+        (
+            Edit(
+                "src/workstation/store/ways.py",
+                "_EVERYWHERE: Final = {",
+                '_EVERYWHERE: Final = {"synchronous_commit": "off", ',
+            ),
+        ),
         (
             "nothing acknowledged is lost",
             "what an agent was told of its report stands",
@@ -121,7 +127,7 @@ PLANTS = (
             ),
         ),
         ("higher priority goes first",),
-        Options(seed=5, seconds=20, load="backlog"),
+        Options(seed=5, seconds=20, load="steady", timeout_ms=20_000, work_seconds=2),
     ),
     Plant(
         "claim-is-not-a-version",
@@ -179,9 +185,15 @@ PLANTS = (
                 "        if lost := sorted(listed - known - session.settling):\n",
                 "        if lost := sorted(set()):\n",
             ),
+            Edit(
+                "src/workstation/api/gateway/socket.py",
+                "        if lost:\n",
+                "        if not answers:\n",
+                within="    async def _progress(",
+            ),
         ),
         ("who works on a cancelled task is told",),
-        Options(seed=2, seconds=25, load="hostile"),
+        Options(seed=2, seconds=20, load="steady", timeout_ms=20_000, cancelled_seconds=10),
     ),
     Plant(
         "events-by-id-alone",

@@ -25,16 +25,9 @@ PLANTS = (
                 "            for lane in lanes:\n                self.floor.mark(lane)\n            if lanes:\n"
                 "                self.claimer.nudge()\n",
                 "            del lanes\n",
-                within="    async def poll_once(",
+                within="    async def _look_for_work(",
             ),
         ),
-        ("every task reaches a final state", "a task that is due starts while its agent is idle"),
-        Options(
-            seed=17,
-            seconds=20,
-            load="steady",
-            faults=((18, "orchestrator-kill", 0, 0),),
-            due_in=8,
-        ),
+        test="tests/integration/dispatch/test_dispatcher.py tests/integration/dispatch/test_wakeups.py",
     ),
 )

@@ -46,7 +46,7 @@ PLANTS = (
         "fence-without-instance",
         "whoever knows task and attempt may complete it",
         _fence("and t.status = 'running' and t.attempt = i.attempt"),
-        RESULTS,
+        (*RESULTS, "agents are given only what they hold"),
         HOSTILE,
     ),
     Plant(
