@@ -59,6 +59,7 @@ async def chaos(world: World) -> None:
     until = world.now() + CHAOS_SECONDS
     while world.now() < until:
         await asyncio.sleep(chance.uniform(0.05, 1.2))
+        world.require_no_problems()
         fault = chance.choice(FAULTS)
         world.trace(fault.__name__)
         await fault(world)

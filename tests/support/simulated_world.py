@@ -436,8 +436,9 @@ class World:
     # -- promises -------------------------------------------------------------------------------------------------
 
     def require(self, held: object, broken: str) -> None:
-        """Raise Violation, with what is needed to see it again."""
+        """Raise Violation, with what is needed to see it again; it is remembered, for who is asked may swallow it."""
         if not held:
+            self.loop.problems.append(broken)
             raise Violation(f"seed {self.seed}, at {self.now():.3f} s: {broken}")
 
     def require_no_problems(self) -> None:
