@@ -37,6 +37,7 @@ COMPARISONS = (
     Comparison("enqueue in bulk, tasks/s", rate("bulk"), more_is_better=True),
     Comparison("drain, one worker process, tasks/s", rate("drain"), more_is_better=True),
     Comparison("pickup p50, submit → handler, ms", value("pickup_p50_ms")),
+    Comparison("pickup p95, ms", value("pickup_p95_ms")),
     Comparison("pickup p99, ms", value("pickup_p99_ms")),
     Comparison("PostgreSQL CPU, enqueue one by one, µs a task", micros("postgres", "enqueue")),
     Comparison("PostgreSQL CPU, drain, µs a task", micros("postgres", "drain")),

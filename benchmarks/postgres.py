@@ -54,6 +54,14 @@ class Postgres:
         finally:
             await connection.close()
 
+    async def unfinished(self, dsn: str, question: str) -> bool:
+        """What that query says of a database."""
+        connection = await asyncpg.connect(dsn)
+        try:
+            return bool(await connection.fetchval(question))
+        finally:
+            await connection.close()
+
     @asynccontextmanager
     async def database(self, name: str) -> AsyncIterator[str]:
         """A fresh database, dropped afterwards; yields its connection string. Starts after a checkpoint."""

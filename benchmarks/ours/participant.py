@@ -23,7 +23,7 @@ CONNECTIONS = 64
 BATCH_CONNECTIONS = 16
 SINGLE_TASKS = 20_000
 BACKLOG_TASKS = 100_000
-PRELOAD_BATCH = 1_000
+PRELOAD_BATCH, PRELOAD_CALLERS = 500, 2
 WHOLE_SINGLE_TASKS = 24_000
 WHOLE_BATCH_TASKS = 60_000
 WHOLE_BATCH = 100
@@ -167,8 +167,8 @@ async def post_only(bench: Bench, tasks: int) -> None:
 
 
 async def drain_backlog(bench: Bench, backlog: int) -> None:
-    """Fills the queue up in batches of 1,000, then lets the agent drain all of it."""
-    load = await bench.order(backlog, batch=PRELOAD_BATCH, connections=2)
+    """Fills the queue up in batches, then lets the agent drain all of it."""
+    load = await bench.order(backlog, batch=PRELOAD_BATCH, connections=PRELOAD_CALLERS)
     bench.sample.phases["bulk"] = await _sent(bench, load, backlog, "bulk")
     waiting = bench.submitted - await bench.face.settled(bench.agent_id)
     async with bench.agent("count", str(waiting)) as agent, profiled(bench.server.pid, "drain"):

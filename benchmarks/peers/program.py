@@ -4,7 +4,7 @@ It runs in the peer's own environment, so it uses the standard library and uvloo
 
     install DSN                 makes the schema
     single DSN TASKS CLIENTS    enqueues one at a time, so many at once
-    bulk DSN TASKS BATCH        enqueues in batches, one after the other
+    bulk DSN TASKS BATCH        enqueues in batches, two callers at once
     pickup DSN TASKS            enqueues one at a time into an idle system
     work DSN count TASKS        works; reports the first and the last task begun
     work DSN stamp TASKS        works; reports when each task was begun
@@ -29,6 +29,7 @@ from benchmarks.payload import payload
 Handle = Callable[[Mapping[str, object]], None]
 PICKUP_GAP_SECONDS = (0.03, 0.06)
 LISTEN_SECONDS = 1.0
+BULK_CALLERS = 2
 
 
 class Queue(Protocol):
@@ -101,12 +102,13 @@ async def _bulk(connect: Connect, dsn: str, tasks: str, batch: str) -> None:
     size = int(batch)
     batches = [[payload(n) for n in range(size)] for _ in range(int(tasks) // size)]
     async with connect(dsn) as queue:
+        waiting = iter(batches)
 
-        async def all_batches() -> None:
-            for one in batches:
+        async def caller() -> None:
+            for one in waiting:
                 await queue.enqueue_many(one)
 
-        await _timed(all_batches)
+        await _timed(lambda: asyncio.gather(*(caller() for _ in range(BULK_CALLERS))))
 
 
 async def _timed(work: Callable[[], Awaitable[object]]) -> None:

