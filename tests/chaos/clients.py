@@ -15,7 +15,7 @@ from tests.chaos.world import World
 GIVE_UP_SECONDS = 240.0
 AT_ONCE = 40
 FIRST_PAUSE_SECONDS = 0.2
-# Hundreds that ask again every three seconds keep this process busy, and its own slowness would be taken for the server's.
+# Hundreds that ask again every three seconds keep this process busy, and its slowness is taken for the server's.
 LONGEST_PAUSE_SECONDS = 10.0
 
 
