@@ -20,8 +20,8 @@ from benchmarks.results import Results
 from benchmarks.sample import Effort, Participant
 
 LATEST = ROOT / "benchmarks/results/latest.md"
-FULL_ROUNDS, FULL_SECONDS = 3, 15 * 60
-QUICK_ROUNDS, QUICK_SECONDS, QUICK_SCALE = 1, 3 * 60, 0.25
+FULL_ROUNDS, FULL_SECONDS = 3, 20 * 60
+QUICK_ROUNDS, QUICK_SECONDS, QUICK_SCALE = 1, 4 * 60, 0.25
 TURN_SECONDS = 240
 
 
@@ -34,7 +34,7 @@ def arguments() -> argparse.Namespace:
     """The command line; `rounds` is filled in."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", metavar="NAMES", help="comma list of participants, for example pgqueuer,workstation")
-    parser.add_argument("--quick", action="store_true", help="a quarter of the work, one round, under 3 minutes")
+    parser.add_argument("--quick", action="store_true", help="a quarter of the work, one round, under 4 minutes")
     parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds (default {FULL_ROUNDS}, quick {QUICK_ROUNDS})")
     parser.add_argument("--out", type=Path, default=LATEST, metavar="FILE", help="where the Markdown report goes")
     asked = parser.parse_args()

@@ -15,7 +15,8 @@ from tests.chaos.world import World
 GIVE_UP_SECONDS = 240.0
 AT_ONCE = 40
 FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 3.0
+# Hundreds that ask again every three seconds keep this process busy, and its slowness is taken for the server's.
+LONGEST_PAUSE_SECONDS = 10.0
 
 
 class Clients:

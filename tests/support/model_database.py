@@ -54,6 +54,8 @@ class ModelServer:
         self.trace = trace
         self.listeners: list[ModelListener] = []
         self.nodes: dict[Any, float] = {}
+        # Behind a pooler there is no way on which notifications come.
+        self.pooled = False
 
     def count_others(self, node: Any) -> int:
         """Replicas other than this one whose lease runs."""
@@ -137,12 +139,17 @@ class ModelDatabase:
         self.server = server
         self.dead = False
 
+    @property
+    def can_listen(self) -> bool:
+        """Whether notifications can come."""
+        return not self.server.pooled
+
     def hot(self, name: str) -> ModelHot:
         """A kept connection."""
         return ModelHot(self, name)
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[Any]:
+    async def session(self, write: str | None = None) -> AsyncIterator[Any]:
         """A pooled connection."""
         with translated():
             await self.server.weather.pass_through()
@@ -248,13 +255,17 @@ class Verbs:
     # -- instances
 
     async def hello(self, c: ModelConnection, said: Any) -> Any:
-        return await c.do(f"hello {said.instance_id}", lambda: c.model.hello(said.instance_id, said.agent_id))
+        coming = (said.instance_id, said.agent_id, said.node_id)
+        return await c.do(f"hello {said.instance_id}", lambda: c.model.hello(*coming))
 
     async def renew(self, c: ModelConnection, ids: Any) -> Any:
         return await c.do("renew", lambda: c.model.renew(ids))
 
-    async def disconnected(self, c: ModelConnection, ids: Any) -> Any:
-        return await c.do("disconnected", lambda: c.model.shorten(ids))
+    async def renew_own(self, c: ModelConnection, instance_id: Any, agent_id: int) -> Any:
+        return await c.do("renew_own", lambda: c.model.renew_own(instance_id, agent_id))
+
+    async def disconnected(self, c: ModelConnection, ids: Any, node: Any) -> Any:
+        return await c.do("disconnected", lambda: c.model.shorten(ids, node))
 
     async def drain(self, c: ModelConnection, ids: Any) -> Any:
         return await c.do("drain", lambda: c.model.drain(ids))
@@ -278,7 +289,10 @@ _PLACES: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (task_store, ("take_ids", "lanes_with_work", "get_tasks", "get_counts", "sweep_claims", "list_orphans")),
     (agent_store, ("changed_since",)),
     (node_store, ("count_others", "notify")),
-    (instances, ("hello", "renew", "disconnected", "drain", "goodbye", "reap_lapsed", "evict_stopped")),
+    (
+        instances,
+        ("hello", "renew", "renew_own", "disconnected", "drain", "goodbye", "reap_lapsed", "evict_stopped"),
+    ),
     (agents, ("report_health",)),
 )
 

@@ -27,7 +27,7 @@ async def live(world: World) -> None:
     if not world.calm:
         await chaos(world)
     await heal(world)
-    await asyncio.gather(*clients)
+    await asyncio.gather(*clients, *world.going)
     await until_final(world)
     await until_balanced(world)
     watchdog.cancel()
@@ -59,6 +59,7 @@ async def chaos(world: World) -> None:
     until = world.now() + CHAOS_SECONDS
     while world.now() < until:
         await asyncio.sleep(chance.uniform(0.05, 1.2))
+        world.require_no_problems()
         fault = chance.choice(FAULTS)
         world.trace(fault.__name__)
         await fault(world)
@@ -122,6 +123,21 @@ async def kill_replica(world: World) -> None:
         await begin_replica(world)
 
 
+async def restart_replica(world: World) -> None:
+    """A replica is asked to go down; the next one is there before it, or after."""
+    replica = world.a_replica()
+    if replica is None or replica.readiness.draining:
+        return
+    before = world.chance.random() < 0.5
+    if before:
+        await begin_replica(world)
+    going = asyncio.create_task(replica.go_down(world.chance.choice([0.5, 3.0, 10.0])))
+    world.going.add(going)
+    if not before:
+        await asyncio.wait([going])
+        await begin_replica(world)
+
+
 async def cancel_task(world: World) -> None:
     """Somebody cancels."""
     await world.cancel_one()
@@ -142,6 +158,7 @@ FAULTS = (
     change_health,
     lose_database,
     kill_replica,
+    restart_replica,
     cancel_task,
     cancel_task,
     redrive_task,
@@ -161,6 +178,7 @@ async def until_final(world: World) -> None:
     """With an able agent there, every task ends."""
     end = world.now() + RECOVERY_SECONDS
     while stuck := world.stuck():
+        world.require_no_problems()
         world.require(world.now() < end, f"not final after {RECOVERY_SECONDS:.0f} s without faults: {stuck}")
         await asyncio.sleep(0.25)
 

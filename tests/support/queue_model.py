@@ -19,6 +19,7 @@ from workstation.domain.errors import Conflict, LeaseLost, NotFound, Refusal
 from workstation.domain.settle import Held, settle
 from workstation.domain.tasks import FINAL, MOVES, Claim, NewTask, OutcomeKind, Progress, Report, TaskStatus
 from workstation.services.queue import KEY_CONFLICT, Accepted, Created, Round, Unit
+from workstation.store.instances import Renewed
 from workstation.store.tasks import Look
 
 EPOCH = datetime(2030, 1, 1, tzinfo=UTC)
@@ -49,6 +50,7 @@ class Instance:
     id: UUID
     agent_id: int
     lease_until: float
+    node: UUID | None = None
     status: str = "live"
 
 
@@ -135,8 +137,8 @@ class QueueModel:
         """The agents changed since, and where to go on."""
         return [agent for agent in self.agents.values() if agent.changed > floor], self._changes
 
-    def hello(self, instance: UUID, agent_id: int) -> list[Claim]:
-        """Let an instance in or back in; what it holds."""
+    def hello(self, instance: UUID, agent_id: int, node: UUID | None = None) -> list[Claim]:
+        """Let an instance in or back in, to this replica; what it holds."""
         agent = self.agents.get(agent_id)
         if agent is None:
             raise NotFound("There is no such agent; register it.")
@@ -145,25 +147,30 @@ class QueueModel:
         if known is None:
             if not takes_work:
                 raise Conflict("The agent is stopped; start it.")
-            self.instances[instance] = Instance(instance, agent_id, self.now() + LEASE)
+            self.instances[instance] = Instance(instance, agent_id, self.now() + LEASE, node)
             return []
         if known.status not in ("live", "draining") or known.agent_id != agent_id:
             raise LeaseLost("This instance is dead; come again as a new one.")
-        known.lease_until = self.now() + LEASE
+        known.lease_until, known.node = self.now() + LEASE, node
         if takes_work:
             known.status = "live"
         return self.held_by([instance])[instance]
 
-    def renew(self, instances: Iterable[UUID]) -> set[UUID]:
+    def renew(self, instances: Iterable[UUID]) -> dict[UUID, Renewed]:
         """Renew leases; who lives."""
-        alive = {i for i in instances if self._alive(i)}
+        known = {i: self.instances[i] for i in instances if self._alive(i)}
+        alive = {i: Renewed(each.node, each.status == "draining") for i, each in known.items()}
         for each in alive:
             self.instances[each].lease_until = self.now() + LEASE
         return alive
 
-    def shorten(self, instances: Iterable[UUID]) -> None:
-        """Their sockets closed."""
-        for each in filter(self._alive, instances):
+    def renew_own(self, instance: UUID, agent_id: int) -> bool:
+        """Renew one lease if it is this agent's; whether it is."""
+        return self._alive(instance) and self.instances[instance].agent_id == agent_id and bool(self.renew([instance]))
+
+    def shorten(self, instances: Iterable[UUID], node: UUID | None = None) -> None:
+        """Their sockets closed: those that have not come to another replica meanwhile."""
+        for each in (i for i in instances if self._alive(i) and self.instances[i].node == node):
             self.instances[each].lease_until = min(self.instances[each].lease_until, self.now() + GRACE)
 
     def drain(self, instances: Iterable[UUID]) -> None:

@@ -11,12 +11,14 @@ import hashlib
 import json
 import logging
 import random
+import sys
 import uuid
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from unittest import mock
 
 import structlog
@@ -33,11 +35,15 @@ from workstation.domain.principal import Principal, Role
 from workstation.domain.tasks import FINAL, NewTask, TaskStatus
 from workstation.engine.loop import Loop
 from workstation.engine.reaper import Reaper
+from workstation.server.compose import Parts
+from workstation.server.draining import drain
 from workstation_sdk import Agent, TaskFailed, staying_connected, worker
 from workstation_sdk.environment import Server
 from workstation_sdk.errors import Unreachable
 
 LONG = 600_000
+# As long as the server waits for requests under way.
+_GRACEFUL_SECONDS = 3.0
 OWNER: contextvars.ContextVar[Owner | None] = contextvars.ContextVar("owner", default=None)
 
 
@@ -65,23 +71,60 @@ class Owner:
             task.cancel()
 
 
+class Node:
+    """A replica's own entry among the replicas."""
+
+    def __init__(self, server: ModelServer, number: uuid.UUID) -> None:
+        self._server, self._number = server, number
+        self._retired = False
+
+    def renew(self) -> None:
+        """It lives."""
+        if not self._retired:
+            self._server.nodes[self._number] = self._server.model.now() + NODE_FORGOTTEN
+
+    async def retire(self) -> int:
+        """It counts no more; how many others do."""
+        self._retired = True
+        async with ModelDatabase(self._server).session() as connection:
+            return await connection.do("retire", self._leave)
+
+    def _leave(self) -> int:
+        self._server.nodes.pop(self._number, None)
+        return self._server.count_others(self._number)
+
+
+class NothingStarted:
+    """The supervisor of a replica that has started no agent."""
+
+    def runs(self, _launch: uuid.UUID | None) -> bool:
+        """None of them."""
+        return False
+
+    async def stop_all(self) -> None:
+        """There is nothing to stop."""
+
+
 class Replica(Owner):
     """One orchestrator process."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
         self.world = world
-        self.node = world.new_uuid()
+        self.id = world.new_uuid()
         self.database = ModelDatabase(world.server)
         loop = asyncio.get_running_loop()
         self.dispatcher = Dispatcher(
             self.database,  # type: ignore[arg-type]  # the model of it
-            self.node,
+            self.id,
             Chances(loop.time, world.chance.random),
         )
-        self.door = AgentDoor(self.dispatcher, self.node, 3)
+        self.door = AgentDoor(self.dispatcher, 3)
         self.door.authenticated_by(self._admit)
         self.pipes: list[Pipe] = []
+        self.listens = True
+        self.readiness, self.node = SimpleNamespace(draining=False), Node(world.server, self.id)
+        self.supervisor = NothingStarted()
 
     async def _admit(self, _header: bytes | None) -> Principal:
         return Principal("test", Role.ADMIN)
@@ -91,21 +134,41 @@ class Replica(Owner):
         reaper = Reaper(self.database, self.dispatcher, asyncio.get_running_loop().time)  # type: ignore[arg-type]
         self.start(self.dispatcher.claimer.run(), "claimer")
         self.start(self.dispatcher.wakeups.listen(), "listener")
-        for name, step in (
-            ("poll", self._poll),
-            ("leases", self.dispatcher.leases.renew_once),
-            ("reaper", reaper.reap_once),
+        for name, step, seconds in (
+            ("poll", self._poll, 1.0),
+            ("looks", self._look, 0.25),
+            ("leases", self.dispatcher.leases.renew_once, 1.0),
+            ("reaper", reaper.reap_once, 1.0),
         ):
-            loop = Loop(name, step, interval=timedelta(seconds=1), batch=1, draw=self.world.chance.random)
+            loop = Loop(name, step, interval=timedelta(seconds=seconds), batch=1, draw=self.world.chance.random)
             self.start(loop.run(), name)
 
     async def _poll(self) -> int:
-        self.world.server.nodes[self.node] = self.world.now() + NODE_FORGOTTEN
+        self.node.renew()
         await self.dispatcher.poll_once()
         return 0
 
+    async def _look(self) -> int:
+        await self.dispatcher.look_once()
+        return 0
+
+    async def go_down(self, seconds: float) -> None:
+        """Go as on a signal that asks for it: with the server's own way to drain and to close."""
+        going = self.start(drain(cast("Parts", self), seconds), "drain")
+        await asyncio.wait([going])
+        if going.cancelled():
+            return
+        going.result()
+        self.listens = False
+        self.dispatcher.waiters.close()
+        self.door.close_all()
+        await asyncio.wait([self.start(asyncio.sleep(_GRACEFUL_SECONDS), "closing")])
+        await asyncio.wait([self.start(self.dispatcher.close(), "close")])
+        self.kill()
+
     def kill(self) -> None:
         """Its connections break with it."""
+        self.listens = False
         self.database.dead = True
         for pipe in self.pipes:
             pipe.cut()
@@ -156,12 +219,14 @@ class World:
         self.server = ModelServer(self.model, self.weather, self.trace)
         self.calm = self.chance.random() < 0.2
         self.shared = not self.calm and self.chance.random() < 0.5
+        self.server.pooled = self.shared and self.chance.random() < 0.2
         self.slots = 20 if self.calm else self.chance.randint(1, 4)
         self.agents = self.chance.randint(1, 3)
         self.n_calls = self.chance.randint(4, 9)
         self.processes: dict[str, Process] = {}
         self.by_agent: dict[int, Process] = {}
         self.replicas: list[Replica] = []
+        self.going: set[asyncio.Task[None]] = set()
         self.said: list[Said] = []
         self.reported: set[tuple[int, int]] = set()
         self.duplicate = 0.0 if self.calm else 0.1
@@ -222,10 +287,10 @@ class World:
         # It was drained; whoever looks after processes starts another one.
         process.alive = False
 
-    async def open_socket(self, server: Server, agent_id: str) -> Pipe:
+    async def open_socket(self, server: Server, agent_id: str, *, within: float) -> Pipe:
         """Stands where the SDK opens its socket."""
         await asyncio.sleep(self.chance.uniform(0, 0.005))
-        living = [replica for replica in self.replicas if replica.alive]
+        living = [replica for replica in self.replicas if replica.listens]
         if not living:
             raise Unreachable("nobody listens")
         replica, process = self.chance.choice(living), self.processes[server.token]
@@ -247,8 +312,8 @@ class World:
     # -- clients --------------------------------------------------------------------------------------------------
 
     def a_replica(self) -> Replica | None:
-        """Any that lives."""
-        living = [replica for replica in self.replicas if replica.alive]
+        """Any that listens."""
+        living = [replica for replica in self.replicas if replica.listens]
         return self.chance.choice(living) if living else None
 
     async def call(self, work: Any, within: float = 15.0) -> Any:
@@ -265,7 +330,9 @@ class World:
 
     async def client(self, number: int) -> None:
         """Submit, and repeat what was not answered where a key makes that safe."""
-        await asyncio.sleep(self.chance.uniform(0, 1.0 if self.calm else 5.0))
+        # Where nothing breaks, calls come in bursts, so that they meet looks that are under way.
+        burst = self.chance.choice([0.1, 0.5, 0.9]) + self.chance.uniform(0.0, 0.02)
+        await asyncio.sleep(burst if self.calm else self.chance.uniform(0.0, 5.0))
         keyed = self.chance.random() < 0.5
         n = self.chance.choice([1, 1, 1, 2, 4])
         said = Said(f"call-{number}", n, keyed)
@@ -291,12 +358,14 @@ class World:
 
         async def poll(replica: Replica) -> str:
             until = self.now() + 5
-            while True:
-                row = await replica.dispatcher.get(task_id)
-                self.require(row is not None, f"task {task_id} was acknowledged and cannot be read")
-                if row is not None and (row["status"] in FINAL or self.now() >= until):
-                    return str(row["status"])
-                await replica.dispatcher.waiters.wait(task_id, until - self.now())
+            with replica.dispatcher.waiters.bell(task_id) as bell:
+                while True:
+                    row = await replica.dispatcher.get(task_id)
+                    self.require(row is not None, f"task {task_id} was acknowledged and cannot be read")
+                    over = self.now() >= until or replica.dispatcher.waiters.closed
+                    if row is not None and (row["status"] in FINAL or over):
+                        return str(row["status"])
+                    await replica.dispatcher.waiters.wait(bell, until - self.now())
 
         try:
             await self.call(poll)
@@ -312,8 +381,8 @@ class World:
             seconds = chance.choice([0.0, 0.0, 0.05, 0.5, 2.0])
         by_capability = chance.random() < 0.4
         run_at = None
-        if chance.random() < 0.2:
-            run_at = self.model.at(self.now() + chance.uniform(0.0, 3.0))
+        if chance.random() < (0.4 if self.calm else 0.2):
+            run_at = self.model.at(self.now() + chance.uniform(0.0, 0.05 if self.calm else 3.0))
         return NewTask(
             "work",
             json.dumps({"how": how, "seconds": seconds}),
@@ -367,9 +436,14 @@ class World:
     # -- promises -------------------------------------------------------------------------------------------------
 
     def require(self, held: object, broken: str) -> None:
-        """Raise Violation, with what is needed to see it again."""
+        """Raise Violation, with what is needed to see it again; it is remembered, for who is asked may swallow it."""
         if not held:
+            self.loop.problems.append(broken)
             raise Violation(f"seed {self.seed}, at {self.now():.3f} s: {broken}")
+
+    def require_no_problems(self) -> None:
+        """Raise Violation where an error was logged, or heard by nobody."""
+        self.require(not self.loop.problems, f"errors: {self.loop.problems}")
 
     def stuck(self) -> list[str]:
         """The tasks that are not final, with what is known of them."""
@@ -408,7 +482,7 @@ class World:
             self.require(len(made) in (0, said.n), f"{said.token} asked for {said.n} tasks and there are {made}")
             if said.ids:
                 self.require(sorted(said.ids) == made, f"{said.token} was told {said.ids} and there are {made}")
-        self.require(not self.loop.problems, f"unheard errors: {self.loop.problems}")
+        self.require_no_problems()
 
 
 @contextmanager
@@ -444,6 +518,15 @@ def run_seed(seed: int) -> str:
 
 
 def quiet() -> None:
-    """Log nothing: thousands of seeds say the same."""
+    """Log nothing, for thousands of seeds say the same; what is logged as an error is a problem of its life."""
     logging.disable(logging.CRITICAL)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR), processors=[_to_problems])
+
+
+def _to_problems(_logger: Any, _level: str, event: Any) -> Any:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    error = event.get("exc_info")
+    error = sys.exc_info()[1] if error is True else error
+    loop.problems.append(f"{event['event']}: {error!r}")
+    raise structlog.DropEvent

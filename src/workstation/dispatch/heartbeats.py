@@ -16,6 +16,7 @@ from workstation.services import agents, instances
 from workstation.services.queue import attempts_of, held_by
 from workstation.store.agents import HealthReport
 from workstation.store.database import Database, DataRefused
+from workstation.store.instances import Renewed
 
 LEASE_LOST = 4409
 REPLACED = 4408
@@ -69,11 +70,15 @@ class Leases:
             session.dismiss(LEASE_LOST, "Nothing was heard from this instance.")
         return 0
 
-    def _confirm(self, session: Session, alive: Mapping[UUID, UUID | None]) -> None:
-        if session.instance_id not in alive:
+    def _confirm(self, session: Session, alive: Mapping[UUID, Renewed]) -> None:
+        renewed = alive.get(session.instance_id)
+        if renewed is None:
             session.dismiss(LEASE_LOST, "The lease of this instance lapsed; come again as a new one.")
-        elif alive[session.instance_id] == self._node_id:
+        elif renewed.node_id == self._node_id:
             session.unconfirmed = False
+            if renewed.draining and not (session.draining or session.gone or session.pulls):
+                # A drain of an earlier connection was written late, and the agent has not heard of it.
+                session.drain("restart")
         elif not session.pulls:
             session.dismiss(REPLACED, "This instance has connected to another replica.")
 

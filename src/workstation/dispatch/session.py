@@ -51,6 +51,9 @@ class Session:
     def hold(self, claims: Iterable[Claim]) -> None:
         """Remember claims that are sent to it now."""
         for claim in claims:
+            if self.held.get(claim.task_id, claim.attempt) != claim.attempt and not self.pulls:
+                # Another replica has ended the attempt before, and nobody told us: its slot is free.
+                self.credit += 1
             self.held[claim.task_id] = claim.attempt
             if claim.suspect:
                 self.suspects.add(claim.task_id)

@@ -75,8 +75,8 @@ async def hello(connection: Connection, said: Hello) -> list[Claim]:
     return [] if is_new else (await queue.held_by(connection, [said.instance_id]))[said.instance_id]
 
 
-async def renew(connection: Connection, instances: Sequence[UUID]) -> dict[UUID, UUID | None]:
-    """Renew leases for another 15 s; returns those still alive, each with the replica it came to last."""
+async def renew(connection: Connection, instances: Sequence[UUID]) -> dict[UUID, store.Renewed]:
+    """Renew leases for another 15 s; returns those still alive."""
     return await store.renew(connection, instances, LEASE)
 
 

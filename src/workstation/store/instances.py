@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from workstation.store.database import Connection, Row, affected
@@ -24,6 +25,13 @@ class NewInstance:
     node_id: UUID | None = None
     region: str | None = None
     version: str | None = None
+
+
+class Renewed(NamedTuple):
+    """What the database says of an instance that is alive: the replica it came to last, whether it takes no more."""
+
+    node_id: UUID | None
+    draining: bool
 
 
 async def hello(connection: Connection, new: NewInstance, lease: timedelta, *, takes_work: bool) -> bool | None:
@@ -46,10 +54,10 @@ async def hello(connection: Connection, new: NewInstance, lease: timedelta, *, t
     return None if row is None else bool(row["is_new"])
 
 
-async def renew(connection: Connection, instances: Sequence[UUID], lease: timedelta) -> dict[UUID, UUID | None]:
-    """Renew leases; returns the instances that are still alive, each with the replica it came to last."""
+async def renew(connection: Connection, instances: Sequence[UUID], lease: timedelta) -> dict[UUID, Renewed]:
+    """Renew leases; returns the instances that are still alive."""
     rows = await connection.fetch(_SQL["renew"], sorted(instances), lease)
-    return {row["id"]: row["node_id"] for row in rows}
+    return {row["id"]: Renewed(row["node_id"], row["draining"]) for row in rows}
 
 
 async def renew_own(connection: Connection, instance_id: UUID, agent_id: int, lease: timedelta) -> bool:

@@ -150,3 +150,17 @@ async def test_a_hello_that_cannot_be_stored_is_refused(house: House, spine: Spi
 
 async def test_an_instance_nobody_knows_is_not_alive(house: House) -> None:
     assert not await house.dispatcher.leases.renew_now(uuid4(), 1)
+
+
+async def test_a_drain_that_was_written_late_is_told_to_the_connection_there_is_now(house: House, spine: Spine) -> None:
+    agent = await spine.agent()
+    unaware, aware, pulling = (
+        await house.connect(agent),
+        await house.connect(agent, draining=True),
+        await house.connect(agent, pulls=True),
+    )
+    await house.dispatcher.leases.renew_once()
+    assert unaware.drained == []
+    await house.dispatcher.leases.draining([peer.instance for peer in (unaware, aware, pulling)])
+    await house.dispatcher.leases.renew_once()
+    assert (unaware.drained, aware.drained, pulling.drained) == (["restart"], [], [])

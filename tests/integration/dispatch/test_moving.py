@@ -10,6 +10,7 @@ from tests.support.spine import Spine, new
 
 from workstation.dispatch.claimer import QUIET_SECONDS
 from workstation.dispatch.heartbeats import REPLACED
+from workstation.domain.tasks import OutcomeKind, Report
 
 
 @pytest.fixture
@@ -91,3 +92,23 @@ async def test_alone_a_silence_is_nothing_special(spine: Spine) -> None:
         house.dispatcher.heard(peer.session)
         await house.dispatcher.submitter.submit([new(agent)])
         await peer.given(1)
+
+
+async def test_an_attempt_that_ended_elsewhere_frees_its_slot_when_its_task_comes_again(
+    spine: Spine, pair: tuple[House, House]
+) -> None:
+    here, there = pair
+    peer = await here.connect(await spine.agent(), slots=2)
+    (number,) = await spine.submit(new(peer.session.agent_id))
+    await here.dispatcher.poll_once()
+    (first,) = await peer.given(1)
+    # No hint reaches this replica.
+    await there.dispatcher.settler.report(Report(number, first.attempt, peer.instance, OutcomeKind.RELEASED))
+    await here.dispatcher.poll_once()
+    second = (await peer.given(2))[1]
+    assert (second.task_id, second.attempt) == (number, 2)
+    assert await peer.credit() == 1
+    here.dispatcher.returned(peer.session, number, first.attempt)
+    assert await peer.credit() == 1
+    await peer.end(second)
+    assert await peer.credit() == 2

@@ -189,7 +189,7 @@ async def test_renewing_tells_who_is_still_alive(spine: Spine) -> None:
     alive, dead = await spine.instance(agent), await spine.instance(agent)
     await spine.execute("update agent_instances set status = 'dead', ended_at = now() where id = $1", dead)
     async with spine.database.session() as connection:
-        assert await instances.renew(connection, [alive, dead, uuid4()]) == {alive: None}
+        assert await instances.renew(connection, [alive, dead, uuid4()]) == {alive: (None, False)}
 
 
 async def test_a_closed_socket_shortens_a_lease_and_never_lengthens_it(spine: Spine) -> None:

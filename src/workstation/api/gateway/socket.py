@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from math import inf
-from typing import Any
+from typing import Any, ParamSpec
 
 import msgspec
 import structlog
@@ -25,6 +25,7 @@ _RETRY_SECONDS = 0.3
 # Less than three heartbeats, after which a report counts as old.
 _SAME_HEALTH_SECONDS = 8.0
 _encode = msgspec.json.encode
+P = ParamSpec("P")
 _log = structlog.get_logger(__name__)
 
 
@@ -182,7 +183,7 @@ class AgentSocket:
         for report in settled:
             self.session.settling.add((report.task_id, report.attempt))
             self._dispatcher.returned(self.session, report.task_id, report.attempt)
-        self._later(self._report(kind, settled, refused_as))
+        self._later(self._report, kind, settled, refused_as)
 
     async def _report(self, kind: str, settled: list[Report], refused_as: str | None) -> None:
         """Settle, and answer only what is committed or refused for good; while the database is away, try again."""
@@ -201,7 +202,7 @@ class AgentSocket:
         )
 
     def _tell(self, items: Sequence[frames.ProgressItem]) -> None:
-        task = self._later(self._progress(items))
+        task = self._later(self._progress, items)
         keys = [(int(item.task), item.attempt) for item in items]
         self._telling.update(dict.fromkeys(keys, task))
         task.add_done_callback(lambda _: self._told(task, keys))
@@ -233,7 +234,7 @@ class AgentSocket:
         # Another replica may have ended an attempt of ours, and its hint may have been lost.
         shared = self._dispatcher.wakeups.others > 0
         if shared or session.doubtful or listed - session.settling != set(session.held.items()):
-            self._later(self._reconcile_or_doubt(listed))
+            self._later(self._reconcile_or_doubt, listed)
 
     def _report_health(self, word: str, metadata: dict[str, Any] | None) -> None:
         """Another word is kept at once; the same again is kept every other heartbeat, with those of other agents."""
@@ -245,7 +246,7 @@ class AgentSocket:
         if word == word_before:
             self._dispatcher.leases.note_health(report)
         else:
-            self._later(self._health(report))
+            self._later(self._health, report)
 
     async def _health(self, report: HealthReport) -> None:
         await self._dispatcher.leases.report_health(report)
@@ -287,18 +288,18 @@ class AgentSocket:
     def _drain(self, reason: str) -> None:
         self.session.draining = True
         self._outbox.drain(reason)
-        self._later(self._dispatcher.leases.draining([self.session.instance_id]))
+        self._later(self._dispatcher.leases.draining, [self.session.instance_id])
 
-    def _later(self, work: Any) -> asyncio.Task[None]:
-        task = asyncio.ensure_future(_unless_away(work))
+    def _later(self, work: Callable[P, Awaitable[None]], *given: P.args, **named: P.kwargs) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(_unless_away(work, *given, **named))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
 
 
-async def _unless_away(work: Awaitable[None]) -> None:
+async def _unless_away(work: Callable[P, Awaitable[None]], *given: P.args, **named: P.kwargs) -> None:
     try:
-        await work
+        await work(*given, **named)
     except Unavailable:
         _log.warning("database_away", during="agent frame")
     except Refusal as refusal:

@@ -12,7 +12,7 @@ returning id, status, (xmax = 0) as is_new
 -- name: renew
 update agent_instances set lease_expires_at = now() + $2::interval
 where id = any ($1::uuid[]) and status in ('live', 'draining')
-returning id, node_id
+returning id, node_id, status = 'draining' as draining
 
 -- name: renew_own
 update agent_instances set lease_expires_at = now() + $3::interval
