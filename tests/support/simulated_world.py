@@ -160,7 +160,6 @@ class Replica(Owner):
             return
         going.result()
         self.listens = False
-        self.dispatcher.waiters.close()
         self.door.close_all()
         await asyncio.wait([self.start(asyncio.sleep(_GRACEFUL_SECONDS), "closing")])
         await asyncio.wait([self.start(self.dispatcher.close(), "close")])
@@ -362,9 +361,10 @@ class World:
                 while True:
                     row = await replica.dispatcher.get(task_id)
                     self.require(row is not None, f"task {task_id} was acknowledged and cannot be read")
-                    over = self.now() >= until or replica.dispatcher.waiters.closed
-                    if row is not None and (row["status"] in FINAL or over):
+                    if row is not None and (row["status"] in FINAL or self.now() >= until):
                         return str(row["status"])
+                    if not replica.listens:
+                        raise Unavailable("the replica goes down")
                     await replica.dispatcher.waiters.wait(bell, until - self.now())
 
         try:
