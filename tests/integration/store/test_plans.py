@@ -72,6 +72,16 @@ async def test_looking_for_lanes_with_work_hops_over_what_is_not_due(
     assert pages(json.loads(rows)[0]["Plan"]) < 150
 
 
+async def test_looking_for_lanes_reads_no_table_on_a_connection_of_the_pool_either(spine: Spine) -> None:
+    agent = await spine.agent()
+    many = "select $1, 't', '{}', 1 from generate_series(1, 20000)"
+    await spine.execute(f"insert into agent_tasks (agent_id, type, payload, priority) {many}", agent)
+    await spine.execute("analyze agent_tasks")
+    async with spine.database.session() as connection:
+        rows = await connection.fetchval(f"explain (analyze, buffers, format json) {SQL['lanes_with_work']}")
+    assert pages(json.loads(rows)[0]["Plan"]) < 150
+
+
 async def test_lanes_without_anything_due_are_left_out(spine: Spine) -> None:
     agent, idle = await spine.agent(capabilities=["ocr"]), await spine.agent()
     await spine.submit(new(agent), new(capability="ocr", region="eu"), new(capability="late"))

@@ -143,7 +143,8 @@ select id, attempt, instance_id, agent_id, type, payload, priority, timeout_ms, 
 from taken
 
 -- name: lanes_with_work
--- Every lane that has a task due, found by hopping from lane to lane in the queue index.
+-- Every lane that has a task due, found by hopping from lane to lane in the queue index. The order is that of the index:
+-- without it a plan that expects a hit at once reads the whole table for each rank that has none.
 with recursive lanes as (
     (select lane from agent_tasks where ready order by lane limit 1)
     union all
@@ -155,7 +156,8 @@ where lane is not null and exists (
     select from generate_series(10, 1, -1) as r (rank)
     cross join lateral (
         select from agent_tasks t
-        where t.ready and t.lane = lanes.lane and t.rank = r.rank and t.run_at <= now() limit 1
+        where t.ready and t.lane = lanes.lane and t.rank = r.rank and t.run_at <= now()
+        order by t.run_at, t.id limit 1
     ) due
 )
 
