@@ -112,13 +112,13 @@ async def _outcomes(database: Database, n: int) -> list[bool]:
 
 
 async def test_a_pause_stalls_the_write_and_nothing_else(spine: Spine) -> None:
-    async with opened(spine.dsn, "submit.before_commit=pause:0.3") as database:
+    async with opened(spine.dsn, "submit.before_commit=pause:2") as database:
         began = time.monotonic()
         stalled = asyncio.create_task(insert(database, "session", "a"))
         await insert(database, "hot", "b")
-        assert time.monotonic() - began < 0.3 and not stalled.done()
+        assert not stalled.done()
         await stalled
-        assert time.monotonic() - began >= 0.3
+        assert time.monotonic() - began >= 2
     assert await spine.value(COUNT) == 2
 
 
