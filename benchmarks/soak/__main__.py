@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 import sys
 import tempfile
@@ -40,15 +41,14 @@ class Samples:
         """One sample of each every ten seconds, until it is cancelled."""
         while True:
             await asyncio.sleep(SAMPLE_SECONDS)
-            self._take("server", server.pid, alone=True)
-            self._take("PostgreSQL", server.postgres_pid)
-            for name, program in agents.items():
-                self._take(name, program.pid)
+            self._take("PostgreSQL", server.postgres_pid, tree_memory_mb(server.postgres_pid))
+            for name, pid in {"server": server.pid, **{name: one.pid for name, one in agents.items()}}.items():
+                # Resident, not proportional: that grows when a neighbour ends with whom libraries were shared.
+                self._take(name, pid, psutil.Process(pid).memory_info().rss / 1e6)
 
-    def _take(self, name: str, pid: int, *, alone: bool = False) -> None:
-        process = psutil.Process(pid)
-        self.memory[name].append(process.memory_full_info().pss / 1e6 if alone else tree_memory_mb(pid))
-        self.files[name].append(process.num_fds())
+    def _take(self, name: str, pid: int, megabytes: float) -> None:
+        self.memory[name].append(round(megabytes, 2))
+        self.files[name].append(psutil.Process(pid).num_fds())
 
 
 @asynccontextmanager
@@ -118,6 +118,7 @@ async def _soak(server: Server, minutes: float, out: Path) -> int:
     text = "\n".join(markdown(found, minutes, facts)) + "\n"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text)
+    out.with_suffix(".json").write_text(json.dumps({"memory": samples.memory, "files": samples.files}))
     print(text)
     return int(lost > 0 or left > 0 or not all(one.met for one in found))
 

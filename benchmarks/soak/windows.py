@@ -44,9 +44,9 @@ def markdown(found: Sequence[Growth], minutes: float, facts: Mapping[str, object
     """The report, line by line."""
     yield "# Soak results\n"
     yield (
-        f"A steady mixed load for {minutes:.0f} minutes. Memory is the proportional set size in MB, sampled every "
-        "10 seconds; PostgreSQL is the sum of its processes. The goal is that the mean of the last quarter is at most "
-        f"{GOAL} times that of the second quarter.\n"
+        f"A steady mixed load for {minutes:.0f} minutes. Memory is what is resident, in MB, sampled every 10 seconds; "
+        "of PostgreSQL it is the sum of its processes with what they share counted once. The goal is that the mean of the "
+        f"last quarter is at most {GOAL} times that of the second quarter.\n"
     )
     yield "| process | second quarter | last quarter | ratio | most | open files then and now | |"
     yield "|---|---|---|---|---|---|---|"
