@@ -45,8 +45,8 @@ def markdown(found: Sequence[Growth], minutes: float, facts: Mapping[str, object
     yield "# Soak results\n"
     yield (
         f"A steady mixed load for {minutes:.0f} minutes. Memory is what is resident, in MB, sampled every 10 seconds; "
-        "of PostgreSQL it is the sum of its processes with what they share counted once. The goal is that the mean of the "
-        f"last quarter is at most {GOAL} times that of the second quarter.\n"
+        "of PostgreSQL it is the sum of its processes with what they share counted once. The goal is that the mean of "
+        f"the last quarter is at most {GOAL} times that of the second quarter.\n"
     )
     yield "| process | second quarter | last quarter | ratio | most | open files then and now | |"
     yield "|---|---|---|---|---|---|---|"
