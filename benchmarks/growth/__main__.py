@@ -25,7 +25,7 @@ from benchmarks.sample import Sample
 
 MEASURED = 20_000
 OLD_TASKS = 2_000_000
-RETENTION_TURNS = 2
+RETENTION_TURNS = 4
 RETENTION_MEASURED = 40_000
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 MOST_COST = 2.0
 LEAST_RATE = 0.9
@@ -32,7 +33,7 @@ class Verdict:
     @property
     def goal(self) -> str:
         """What is asked of it."""
-        return f"rate ≥ {LEAST_RATE}×" if BY_RATE in self.point.name else f"cost ≤ {MOST_COST:g}×"
+        return f"median rate ≥ {LEAST_RATE}×" if BY_RATE in self.point.name else f"cost ≤ {MOST_COST:g}×"
 
     @property
     def met(self) -> bool:
@@ -41,12 +42,20 @@ class Verdict:
 
 
 def verdicts(points: Sequence[Point]) -> list[Verdict]:
-    """One for each point that has another to be compared with. Raises KeyError when that one is missing."""
+    """One for each point that has another to be compared with. Raises KeyError when that one is missing.
+
+    A rate is that of a few seconds, so turns of the same kind are judged by the median of theirs.
+    """
     by_name = {point.name: point for point in points}
+    pairs = [(point, by_name[point.against]) for point in points if point.against is not None]
+    turns = [point.rate / beside.rate for point, beside in pairs if BY_RATE in point.name]
     return [
-        Verdict(point, point.postgres / by_name[point.against].postgres, point.rate / by_name[point.against].rate)
-        for point in points
-        if point.against is not None
+        Verdict(
+            point,
+            point.postgres / beside.postgres,
+            median(turns) if BY_RATE in point.name else point.rate / beside.rate,
+        )
+        for point, beside in pairs
     ]
 
 
