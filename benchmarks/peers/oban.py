@@ -10,7 +10,7 @@ from typing import Any
 from oban import Oban, worker
 from oban.job import Job
 from oban.schema import install
-from psycopg_pool import AsyncConnectionPool  # type: ignore[import-not-found]
+from psycopg_pool import AsyncConnectionPool  # type: ignore[import-not-found]  # in its own environment
 
 from benchmarks.peers.program import Handle, run
 

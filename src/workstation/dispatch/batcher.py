@@ -68,7 +68,8 @@ class Batcher(Generic[Asked, Answer]):
         try:
             answers = await self._run([item for item, _ in batch])
             if len(answers) != len(batch):
-                raise ValueError(f"{self.name} gave {len(answers)} answers to {len(batch)} questions.")  # noqa: TRY301
+                wrong = f"{self.name} gave {len(answers)} answers to {len(batch)} questions."
+                raise ValueError(wrong)  # noqa: TRY301 - told to everybody who asked, like any other failure
         except Exception as error:  # noqa: BLE001 - whoever asked gets it, each of them
             answers = [error] * len(batch)
         except BaseException:
